@@ -1,0 +1,77 @@
+# Everything a user or CI runs. Each target does its own set-up in this folder.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+VENV := .venv
+BIN := $(VENV)/bin
+UV := .uv/bin/uv
+export UV_SYSTEM_CERTS ?= 1
+
+# The run's options; `make help` explains them.
+DATA ?=
+BACKBONE ?=
+ROOT ?= ./runs
+RUN_DATE ?=
+PRESET ?=
+IMAGE_HOST ?=
+ONLY ?=
+
+.PHONY: help
+help: ## List the targets and their options
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
+	@printf '%s\n' '' 'Options of make run:' \
+	  '  DATA=<folder|stl>   catalogue in the Shop-The-Look layout (default: the generated look-book)' \
+	  '  BACKBONE=<name|file.keras>  any keras.applications model, or a backbone file (default: ResNet50)' \
+	  '  ROOT=<folder>       where everything is written (default: ./runs)' \
+	  '  RUN_DATE=YYYY-MM-DD the partition to write (default: today, UTC)' \
+	  '  PRESET=<preset>     the model (default: paper)' \
+	  '  IMAGE_HOST=<url>    where the pictures are (default: DATA itself, served on this machine)'
+
+$(UV): infra/local/uv.txt
+	@python="$${PYTHON:-$$(sh infra/local/find_python.sh)}" && [ -n "$$python" ] && \
+	  echo "Setting up with $$python" && "$$python" -m venv --clear .uv && \
+	  .uv/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --require-hashes -r infra/local/uv.txt
+	@touch $@
+
+$(VENV)/.ready: $(UV) requirements.lock setup.py
+	@$(UV) venv --quiet --clear --python .uv/bin/python $(VENV)
+	@$(UV) pip install --quiet --python $(BIN)/python --require-hashes -r requirements.lock
+	@$(UV) pip install --quiet --python $(BIN)/python --no-deps \
+	  --config-settings editable_mode=compat --editable .
+	@touch $@
+
+.PHONY: setup
+setup: $(VENV)/.ready ## Make the environment (.venv); every other target does it too
+
+.PHONY: run
+run: $(VENV)/.ready ## Run the nightly retraining once, through Airflow, on this machine
+	@$(BIN)/python -m infra.local.nightly --data "$(DATA)" --backbone "$(BACKBONE)" \
+	  --root "$(ROOT)" --run-date "$(RUN_DATE)" --preset "$(PRESET)" \
+	  --image-host "$(IMAGE_HOST)"
+
+.PHONY: test
+test: $(VENV)/.ready ## Run the tests
+	@$(BIN)/python -m pytest
+
+.PHONY: check
+check: $(VENV)/.ready ## Lint, format, types and import contracts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache
+
+.PHONY: bench
+bench: $(VENV)/.ready ## Measure; ONLY=<name> for one row; writes build/bench.json
+	@$(BIN)/python -m tests.bench --only "$(ONLY)"
+
+.PHONY: lock
+lock: $(UV) ## Resolve setup.py again into requirements.lock
+	@$(UV) pip compile setup.py --extra airflow --extra gcp --extra dev --universal \
+	  --python-version 3.11 --generate-hashes --quiet --no-header --upgrade \
+	  --output-file requirements.lock
+
+.PHONY: clean
+clean: ## Remove the environment and everything built, but not ./runs
+	@rm -rf .venv .uv .airflow build *.egg-info

@@ -1,0 +1,1 @@
+"""Runnable examples; nothing else in the project imports them."""

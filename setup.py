@@ -1,0 +1,63 @@
+"""Package definition; Beam ships the same file to its workers (``--setup_file``)."""
+
+from setuptools import find_packages, setup
+
+# What a Beam worker and a training host need. Exact versions are in
+# requirements.lock; the ranges here say what the code is written against.
+CORE = [
+    "apache-beam>=2.77,<3",
+    "duckdb>=1.5,<2",
+    "etils[epath]>=1.13",
+    "jinja2>=3.1,<4",
+    "keras>=3.15,<4",
+    "numpy>=2.2,<3",
+    "pillow>=12.3,<13",
+    "pyarrow>=20",
+    "pyyaml>=6",
+    "tensorflow>=2.21,<2.22",
+    "tensorflow-datasets>=4.9.10,<5",
+    "tensorflow-metadata>=1.17",
+    "urllib3>=2.5,<3",
+]
+
+EXTRAS = {
+    "airflow": [
+        "apache-airflow>=3.3.2,<3.4",
+        "apache-airflow-providers-apache-beam>=6.3.1",
+        "apache-airflow-providers-google>=22.8",
+        "apache-airflow-providers-standard>=1.9",
+    ],
+    "gcp": [
+        "apache-beam[gcp]>=2.77,<3",
+        "google-cloud-bigquery>=3.47,<4",
+        "google-cloud-storage>=3.17,<4",
+    ],
+    "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
+    "dev": [
+        "hypothesis>=6.150",
+        "import-linter>=2.7",
+        "mypy>=1.19",
+        "psutil>=7",
+        "pytest>=9",
+        "ruff>=0.14",
+        "tensorboard>=2.20",
+        "types-PyYAML",
+        "types-psutil",
+    ],
+}
+
+setup(
+    name="complete-the-look",
+    version="0.1.0",
+    description="Scene-based fashion and home recommendation: data, training, ranking.",
+    python_requires=">=3.11,<3.14",
+    packages=find_packages(
+        include=["beam_jobs*", "trainer*", "tfrecords_schema*", "infra*"]
+    ),
+    package_data={
+        "infra": ["warehouse/*/*", "settings/*"],
+        "beam_jobs": ["templates/*"],
+    },
+    install_requires=CORE,
+    extras_require=EXTRAS,
+)

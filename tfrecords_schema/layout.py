@@ -1,0 +1,165 @@
+"""Where everything lies under the root, and the receipts by which stages find it.
+
+    {root}/images/segments/…              fetched pictures and their status
+    {root}/datasets/<version>/…           TFRecord shards, tables, TFDS metadata
+    {root}/backbones/<fingerprint>/…      the frozen backbone that features came from
+    {root}/features/<fingerprint>/…       cached features
+    {root}/models/<run_id>/…              model, metrics, gate verdict
+    {root}/models/champion.json           pointer to the promoted model
+    {root}/rankings/<version>/…           Parquet
+    {root}/warehouse.duckdb               the published tables, locally
+    {root}/reports/<run_date>/index.html
+    {root}/runs/<run_date>/<stage>.json   receipts
+
+Versions name immutable folders by what went into them. A run is a date: each stage
+leaves a receipt there that says which version it made or reused, and the next stage
+starts from it. Running a date again with the same input finds everything complete.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import enum
+from typing import Any
+
+from etils import epath
+
+from tfrecords_schema import storage
+from tfrecords_schema.errors import InputError
+
+
+class Stage(enum.StrEnum):
+    """The stages of a run, in order; task ids and receipt names."""
+
+    FETCH_IMAGES = "fetch_images"
+    BUILD_DATASET = "build_dataset"
+    EXTRACT_FEATURES = "extract_features"
+    TRAIN = "train"
+    EVALUATE = "evaluate"
+    GATE = "gate"
+    PROMOTE = "promote"
+    RANK_CATALOG = "rank_catalog"
+    PUBLISH = "publish"
+    REPORT = "report"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Receipt:
+    """What one stage of one run did.
+
+    Attributes:
+        stage: which stage.
+        outputs: names and versions of what it made, relative to the root.
+        counts: numbers for people: rows in, rows out, rejections by code.
+        seconds: wall time of the stage.
+        reused: whether the output was complete already.
+        notes: warnings that belong in the report.
+    """
+
+    stage: Stage
+    outputs: dict[str, str]
+    counts: dict[str, int]
+    seconds: float
+    reused: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Root:
+    """The storage root; every path of the system is made here."""
+
+    path: epath.Path
+
+    @classmethod
+    def of(cls, path: str) -> Root:
+        """A root from an option's value."""
+        if not path:
+            raise InputError("the storage root is empty; set --root")
+        return cls(epath.Path(path))
+
+    @property
+    def image_store(self) -> epath.Path:
+        """Segments of fetched pictures."""
+        return self.path / "images"
+
+    def dataset(self, version: str) -> epath.Path:
+        """One data set version."""
+        return self.path / "datasets" / version
+
+    def backbone(self, fingerprint: str) -> epath.Path:
+        """One frozen backbone."""
+        return self.path / "backbones" / fingerprint
+
+    def feature_store(self, fingerprint: str) -> epath.Path:
+        """Segments of features of one backbone."""
+        return self.path / "features" / fingerprint
+
+    def model(self, run_id: str) -> epath.Path:
+        """One trained model with its metrics."""
+        return self.path / "models" / run_id
+
+    @property
+    def champion(self) -> epath.Path:
+        """The pointer to the promoted model."""
+        return self.path / "models" / "champion.json"
+
+    def rankings(self, version: str) -> epath.Path:
+        """One ranking run's Parquet files."""
+        return self.path / "rankings" / version
+
+    @property
+    def warehouse(self) -> epath.Path:
+        """The local warehouse, one DuckDB file."""
+        return self.path / "warehouse.duckdb"
+
+    def report(self, run_date: datetime.date) -> epath.Path:
+        """The report of one date."""
+        return self.path / "reports" / run_date.isoformat()
+
+    def _receipt(self, run_date: datetime.date, stage: Stage) -> epath.Path:
+        return self.path / "runs" / run_date.isoformat() / f"{stage}.json"
+
+    def write_receipt(self, run_date: datetime.date, receipt: Receipt) -> None:
+        """Replace the receipt of a stage."""
+        storage.write_json(
+            self._receipt(run_date, receipt.stage), dataclasses.asdict(receipt)
+        )
+
+    def find_receipt(self, run_date: datetime.date, stage: Stage) -> Receipt | None:
+        """The receipt of a stage, or None where it has not run for that date."""
+        path = self._receipt(run_date, stage)
+        if not path.exists():
+            return None
+        fields: dict[str, Any] = storage.read_json(path)
+        fields["stage"] = Stage(fields["stage"])
+        fields["notes"] = tuple(fields["notes"])
+        return Receipt(**fields)
+
+    def receipt(self, run_date: datetime.date, stage: Stage) -> Receipt:
+        """The receipt of a stage.
+
+        Raises:
+            InputError: the stage has not run for that date.
+        """
+        receipt = self.find_receipt(run_date, stage)
+        if receipt is None:
+            raise InputError(
+                f"stage {stage} has not run for {run_date} under {self.path}; "
+                f"run it first, or change --root or --run_date"
+            )
+        return receipt
+
+
+def parse_run_date(text: str) -> datetime.date:
+    """A run date from an option's value.
+
+    Raises:
+        InputError: it is not a date in the form YYYY-MM-DD.
+    """
+    try:
+        return datetime.datetime.strptime(text, "%Y-%m-%d").date()
+    except ValueError:
+        raise InputError(
+            f"--run_date {text!r} is not a date; write it as YYYY-MM-DD"
+        ) from None

@@ -1,0 +1,273 @@
+"""The three records that lie in TFRecord files: images, triplets and features.
+
+Each is declared once, as a dataclass and its TFDS feature specification; the
+specification alone decides how a record is serialised, what `features.json` says and
+what `tfds.builder_from_directory` returns.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.proto import tf_example_pb2
+
+from tfrecords_schema.boxes import PixelBox
+from tfrecords_schema.errors import CorruptRecordError
+
+DATASET_NAME = "complete_the_look"
+DATASET_VERSION = "1.0.0"
+"""Version of the record layout, in TFDS terms; not the version of the data."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """A picture of the image store.
+
+    Attributes:
+        sha256: hex digest of the bytes as fetched; the picture's identity.
+        jpeg: RGB JPEG; the fetched bytes themselves where they are one already.
+        width: pixels.
+        height: pixels.
+    """
+
+    sha256: str
+    jpeg: bytes
+    width: int
+    height: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TripletRecord:
+    """A scene without its product, the product, and another of its category.
+
+    Attributes:
+        pair_id: the (scene, product, box) the triplet is about.
+        negative_index: which of the pair's negatives this is, from 0.
+        scene_id: catalogue id of the scene.
+        product_id: catalogue id of the positive.
+        negative_id: catalogue id of the negative.
+        category: category of positive and negative.
+        box: the product's place in the whole scene, left, top, right, bottom in 0..1.
+        scene_sha256: picture the crop was cut from.
+        crop_px: the crop's place in that picture, in pixels.
+        product_sha256: the positive's picture.
+        negative_sha256: the negative's picture.
+        source_line: line of the pair in the catalogue file.
+        scene_crop: JPEG of the scene, cropped to exclude the box.
+        product: JPEG of the positive.
+        negative: JPEG of the negative.
+    """
+
+    pair_id: str
+    negative_index: int
+    scene_id: str
+    product_id: str
+    negative_id: str
+    category: str
+    box: tuple[float, float, float, float]
+    scene_sha256: str
+    crop_px: tuple[int, int, int, int]
+    product_sha256: str
+    negative_sha256: str
+    source_line: int
+    scene_crop: bytes
+    product: bytes
+    negative: bytes
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class FeatureRecord:
+    """What a frozen backbone made of one picture or crop.
+
+    Attributes:
+        key: `feature_key` of the picture and crop.
+        pooled: [global_dim] float16, the pooled last map.
+        regions: [n_regions, region_dim] float16, the grid of the middle map, row by
+            row; [0, region_dim] for products, whose regions no preset needs.
+    """
+
+    key: str
+    pooled: np.ndarray
+    regions: np.ndarray
+
+
+def feature_key(sha256: str, crop: PixelBox | None = None) -> str:
+    """Identity of a picture's features within one backbone.
+
+    Args:
+        sha256: the picture.
+        crop: the part of it; None for the whole.
+    """
+    return f"{sha256}:{'whole' if crop is None else ','.join(map(str, crop))}"
+
+
+def _jpeg() -> tfds.features.Image:
+    return tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
+
+
+@functools.cache
+def image_features() -> tfds.features.FeaturesDict:
+    """Specification of `ImageRecord`."""
+    return tfds.features.FeaturesDict(
+        {
+            "sha256": tfds.features.Text(),
+            "jpeg": _jpeg(),
+            "width": tfds.features.Scalar(np.int64),
+            "height": tfds.features.Scalar(np.int64),
+        }
+    )
+
+
+@functools.cache
+def triplet_features() -> tfds.features.FeaturesDict:
+    """Specification of `TripletRecord`; the data set's `features.json`."""
+    text = tfds.features.Text
+    return tfds.features.FeaturesDict(
+        {
+            "pair_id": text(),
+            "negative_index": tfds.features.Scalar(np.int64),
+            "scene_id": text(),
+            "product_id": text(),
+            "negative_id": text(),
+            "category": text(),
+            "box": tfds.features.Tensor(shape=(4,), dtype=np.float32),
+            "scene_sha256": text(),
+            "crop_px": tfds.features.Tensor(shape=(4,), dtype=np.int64),
+            "product_sha256": text(),
+            "negative_sha256": text(),
+            "source_line": tfds.features.Scalar(np.int64),
+            "scene_crop": _jpeg(),
+            "product": _jpeg(),
+            "negative": _jpeg(),
+        }
+    )
+
+
+@functools.cache
+def feature_features() -> tfds.features.FeaturesDict:
+    """Specification of `FeatureRecord`; arrays are little-endian float16 bytes."""
+    return tfds.features.FeaturesDict(
+        {
+            "key": tfds.features.Text(),
+            "pooled": tfds.features.Text(),
+            "regions": tfds.features.Text(),
+            "region_dim": tfds.features.Scalar(np.int64),
+        }
+    )
+
+
+def encode_image(record: ImageRecord) -> bytes:
+    """Serialise; see `ImageRecord`."""
+    values = dataclasses.asdict(record) | {"jpeg": io.BytesIO(record.jpeg)}
+    return image_features().serialize_example(values)
+
+
+def encode_triplet(record: TripletRecord) -> bytes:
+    """Serialise; see `TripletRecord`."""
+    values = dataclasses.asdict(record)
+    for name in ("scene_crop", "product", "negative"):
+        values[name] = io.BytesIO(values[name])
+    values["box"] = np.array(record.box, np.float32)
+    values["crop_px"] = np.array(record.crop_px, np.int64)
+    return triplet_features().serialize_example(values)
+
+
+def encode_feature(record: FeatureRecord) -> bytes:
+    """Serialise; see `FeatureRecord`."""
+    return feature_features().serialize_example(
+        {
+            "key": record.key,
+            "pooled": record.pooled.astype("<f2").tobytes(),
+            "regions": record.regions.astype("<f2").tobytes(),
+            "region_dim": record.regions.shape[-1],
+        }
+    )
+
+
+def decode_image(data: bytes) -> ImageRecord:
+    """Parse; the inverse of `encode_image`.
+
+    Raises:
+        CorruptRecordError: the bytes are not such a record.
+    """
+    get = _fields(data, "image")
+    return ImageRecord(
+        get("sha256").decode(), get("jpeg"), int(get("width")), int(get("height"))
+    )
+
+
+def decode_triplet(data: bytes) -> TripletRecord:
+    """Parse; the inverse of `encode_triplet`.
+
+    Raises:
+        CorruptRecordError: the bytes are not such a record.
+    """
+    get = _fields(data, "triplet")
+    texts = (
+        "pair_id",
+        "scene_id",
+        "product_id",
+        "negative_id",
+        "category",
+        "scene_sha256",
+        "product_sha256",
+        "negative_sha256",
+    )
+    box, crop_px = get("box", many=True), get("crop_px", many=True)
+    if len(box) != 4 or len(crop_px) != 4:
+        raise CorruptRecordError(f"triplet record with box {box}, crop {crop_px}")
+    return TripletRecord(
+        negative_index=int(get("negative_index")),
+        box=box,
+        crop_px=crop_px,
+        source_line=int(get("source_line")),
+        scene_crop=get("scene_crop"),
+        product=get("product"),
+        negative=get("negative"),
+        **{name: get(name).decode() for name in texts},
+    )
+
+
+def decode_feature(data: bytes) -> FeatureRecord:
+    """Parse; the inverse of `encode_feature`.
+
+    Raises:
+        CorruptRecordError: the bytes are not such a record.
+    """
+    get = _fields(data, "feature")
+    try:
+        pooled = np.frombuffer(get("pooled"), "<f2")
+        regions = np.frombuffer(get("regions"), "<f2")
+        regions = regions.reshape(-1, int(get("region_dim")))
+    except ValueError as error:
+        raise CorruptRecordError(f"feature record: {error}") from None
+    return FeatureRecord(get("key").decode(), pooled, regions)
+
+
+def _fields(data: bytes, kind: str) -> Callable[..., Any]:
+    """A getter over the fields of a serialised `tf.train.Example`.
+
+    Parsing the message by hand costs no TensorFlow import; TFDS's own decoding does.
+    """
+    try:
+        example = tf_example_pb2.Example.FromString(data)
+    except Exception as error:  # protobuf's DecodeError differs between its back ends
+        raise CorruptRecordError(f"{kind} record does not parse: {error}") from None
+    fields = example.features.feature
+
+    def get(name: str, *, many: bool = False) -> Any:
+        kind_of = fields[name].WhichOneof("kind") if name in fields else None
+        values = getattr(fields[name], kind_of).value if kind_of else ()
+        if not many and len(values) != 1:
+            raise CorruptRecordError(
+                f"{kind} record: field {name!r} has {len(values)} values, not 1"
+            )
+        return tuple(values) if many else values[0]
+
+    return get

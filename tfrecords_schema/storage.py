@@ -1,0 +1,100 @@
+"""Atomic files and manifests under one root, local or `gs://`.
+
+A folder is complete when its `manifest.json` is there: writers put every file in place
+by rename and the manifest last, readers refuse a folder without one. Nothing that has a
+manifest is written again; only pointers and receipts are replaced, each as one file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+from etils import epath
+
+from tfrecords_schema.errors import InputError
+
+MANIFEST = "manifest.json"
+
+
+def write_atomic(path: epath.Path, data: bytes) -> None:
+    """Write a file so that no reader ever sees a part of it.
+
+    Local files are renamed into place; an object store shows an object only when its
+    upload has ended, so there it is written directly.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if "://" in str(path):
+        path.write_bytes(data)
+        return
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+    try:
+        temporary.write_bytes(data)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def to_json_bytes(value: Any) -> bytes:
+    """JSON with sorted keys, for files that people read and hashes compare."""
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    return text.encode() + b"\n"
+
+
+def write_json(path: epath.Path, value: Any) -> None:
+    """Write a JSON file atomically."""
+    write_atomic(path, to_json_bytes(value))
+
+
+def read_json(path: epath.Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        InputError: the file is absent or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist") from None
+    except ValueError as error:
+        raise InputError(f"{path} is not JSON: {error}") from None
+
+
+def is_complete(folder: epath.Path) -> bool:
+    """Whether a folder holds its manifest."""
+    return (folder / MANIFEST).exists()
+
+
+def read_manifest(folder: epath.Path) -> dict[str, Any]:
+    """The manifest of a complete folder.
+
+    Raises:
+        InputError: the folder has none, so it is absent or was never finished.
+    """
+    if not is_complete(folder):
+        raise InputError(
+            f"{folder} has no {MANIFEST}: the job that writes it did not finish. "
+            "Run that job again; it goes on where it stopped"
+        )
+    return read_json(folder / MANIFEST)
+
+
+def write_manifest(folder: epath.Path, manifest: Mapping[str, Any]) -> None:
+    """Declare a folder complete. Call it last."""
+    write_json(folder / MANIFEST, dict(manifest))
+
+
+def start_folder(folder: epath.Path) -> None:
+    """Make an empty folder for a job, clearing what a killed run left there.
+
+    Raises:
+        ValueError: the folder is complete and so may not be written again.
+    """
+    if is_complete(folder):
+        raise ValueError(f"{folder} is complete and must not be written again")
+    if folder.exists():
+        folder.rmtree()
+    folder.mkdir(parents=True)
