@@ -1,0 +1,1 @@
+"""Beam jobs: data in, data out. Pure functions hold the rules, transforms are thin."""

@@ -1,0 +1,1 @@
+"""Infrastructure as data: table definitions, settings, images and local tooling."""

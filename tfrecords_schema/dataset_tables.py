@@ -92,10 +92,25 @@ REJECTIONS = pa.schema(
 """One row per catalogue row or pair that is not in the data set."""
 
 
+RANKED_QUERIES = pa.schema(
+    [(name, pa.string()) for name in ("domain", "scene_id", "category")]
+)
+"""Beside a ranking run's files: every list that was asked for."""
+
+RANKED_PRODUCTS = pa.schema(
+    [(name, pa.string()) for name in ("domain", "product_id", "category")]
+)
+"""Beside a ranking run's files: every product that could be ranked."""
+
+
 def table_bytes(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> bytes:
     """A Parquet file of the rows, in their order: same rows, same bytes."""
+    return arrow_bytes(pa.Table.from_pylist(list(rows), schema=schema))
+
+
+def arrow_bytes(table: pa.Table) -> bytes:
+    """A Parquet file of a table."""
     buffer = io.BytesIO()
-    table = pa.Table.from_pylist(list(rows), schema=schema)
     pq.write_table(table, buffer, compression="zstd")
     return buffer.getvalue()
 

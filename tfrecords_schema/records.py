@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -86,7 +86,7 @@ class FeatureRecord:
     """What a frozen backbone made of one picture or crop.
 
     Attributes:
-        key: `feature_key` of the picture and crop.
+        key: `scene_key` or `product_key` of the picture.
         pooled: [global_dim] float16, the pooled last map.
         regions: [n_regions, region_dim] float16, the grid of the middle map, row by
             row; [0, region_dim] for products, whose regions no preset needs.
@@ -97,14 +97,22 @@ class FeatureRecord:
     regions: np.ndarray
 
 
-def feature_key(sha256: str, crop: PixelBox | None = None) -> str:
-    """Identity of a picture's features within one backbone.
+def scene_key(sha256: str, crop: PixelBox | None = None) -> str:
+    """Identity of a scene's features, regions included, within one backbone.
 
     Args:
-        sha256: the picture.
+        sha256: the scene's picture.
         crop: the part of it; None for the whole.
     """
     return f"{sha256}:{'whole' if crop is None else ','.join(map(str, crop))}"
+
+
+def product_key(sha256: str) -> str:
+    """Identity of a product's features, which are kept without regions.
+
+    It differs from that of the same picture as a scene.
+    """
+    return f"{sha256}:product"
 
 
 def _jpeg() -> tfds.features.Image:
@@ -263,7 +271,7 @@ def _fields(data: bytes, kind: str) -> Callable[..., Any]:
 
     def get(name: str, *, many: bool = False) -> Any:
         kind_of = fields[name].WhichOneof("kind") if name in fields else None
-        values = getattr(fields[name], kind_of).value if kind_of else ()
+        values: Sequence[Any] = getattr(fields[name], kind_of).value if kind_of else []
         if not many and len(values) != 1:
             raise CorruptRecordError(
                 f"{kind} record: field {name!r} has {len(values)} values, not 1"

@@ -1,0 +1,1 @@
+"""The model: backbones, layers, training, evaluation and the gate. Never Beam."""

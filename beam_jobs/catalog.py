@@ -1,0 +1,251 @@
+"""Read a catalogue in the Shop-The-Look layout: pairs, products, and what is wrong.
+
+`<domain>.json` holds one `{"product", "scene", "bbox"}` a line, `<domain>-cat.json` one
+object from product to category. Every row becomes a pair or product, or a rejection
+with its line and code; nothing is dropped silently. Fetching pictures is another job.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from etils import epath
+
+from tfrecords_schema.boxes import Box
+from tfrecords_schema.codes import RowCode
+from tfrecords_schema.errors import InputError
+from tfrecords_schema.hashing import digest, stable_hash
+
+_SIGNATURE = re.compile(r"[0-9a-f]{32}")
+_DETAIL_CHARS = 200  # of a bad row, kept in the rejection
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pair:
+    """A product that appears in a scene.
+
+    Attributes:
+        pair_id: hash of scene, product and box.
+        scene_id: signature of the scene.
+        product_id: signature of the product.
+        box: where the product is in the scene.
+        category: the product's category.
+        line: line of the pairs file, from 1.
+    """
+
+    pair_id: str
+    scene_id: str
+    product_id: str
+    box: Box
+    category: str
+    line: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row or pair that was turned away; see `dataset_tables.REJECTIONS`."""
+
+    source: str
+    line: int
+    code: str
+    detail: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Catalog:
+    """A catalogue as read.
+
+    Attributes:
+        domain: `fashion` or `home`.
+        version: digest of the files' bytes.
+        pairs: in file order.
+        products: product to category.
+        rejections: every other row of both files.
+        rows_in: rows of both files.
+    """
+
+    domain: str
+    version: str
+    pairs: tuple[Pair, ...]
+    products: dict[str, str]
+    rejections: tuple[Rejection, ...]
+    rows_in: int
+
+    @property
+    def scene_ids(self) -> list[str]:
+        """Scenes of the pairs, sorted."""
+        return sorted({pair.scene_id for pair in self.pairs})
+
+
+class _BadRow(Exception):
+    def __init__(self, code: RowCode, detail: object) -> None:
+        self.code = code
+        self.detail = str(detail)[:_DETAIL_CHARS]
+
+
+def image_path(signature: str) -> str:
+    """Path of a picture below its host, as the Shop-The-Look host lays them out."""
+    folders = "/".join((signature[:2], signature[2:4], signature[4:6]))
+    return f"400x/{folders}/{signature}.jpg"
+
+
+def read_catalog(folder: str, domain: str) -> Catalog:
+    """Read and check both files of a domain.
+
+    Raises:
+        InputError: a file is missing or unreadable, or no usable pair is left.
+    """
+    if not folder:
+        raise InputError("no catalogue; set --catalog (make run: DATA=<folder>)")
+    pairs_path = epath.Path(folder) / f"{domain}.json"
+    categories_path = epath.Path(folder) / f"{domain}-cat.json"
+    pairs_bytes, categories_bytes = _read(pairs_path), _read(categories_path)
+
+    products, rejections, n_products = _read_products(categories_path, categories_bytes)
+    pairs = []
+    seen: set[str] = set()
+    n_lines = 0
+    for n_lines, line in enumerate(pairs_bytes.splitlines(), start=1):
+        try:
+            pair = _parse_pair(line, n_lines, products)
+            if pair.pair_id in seen:
+                raise _BadRow(RowCode.DUPLICATE_PAIR, pair.pair_id)
+        except _BadRow as bad:
+            rejections.append(Rejection(pairs_path.name, n_lines, bad.code, bad.detail))
+            continue
+        seen.add(pair.pair_id)
+        pairs.append(pair)
+
+    catalog = Catalog(
+        domain=domain,
+        version=digest(
+            [
+                hashlib.sha256(data).hexdigest()
+                for data in (pairs_bytes, categories_bytes)
+            ]
+        ),
+        pairs=tuple(pairs),
+        products=products,
+        rejections=tuple(rejections),
+        rows_in=n_products + n_lines,
+    )
+    _check_accounts(catalog, pairs_path)
+    return catalog
+
+
+def _check_accounts(catalog: Catalog, pairs_path: epath.Path) -> None:
+    rows_out = len(catalog.pairs) + len(catalog.products) + len(catalog.rejections)
+    if rows_out != catalog.rows_in:
+        raise AssertionError(f"{catalog.rows_in} catalogue rows in, {rows_out} out")
+    if not catalog.pairs:
+        codes = sorted({rejection.code for rejection in catalog.rejections})
+        raise InputError(
+            f"{pairs_path} holds no usable pair ({len(catalog.rejections)} rows "
+            f"rejected: {', '.join(codes) or 'the file is empty'}); see --catalog"
+        )
+
+
+def _read(path: epath.Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(
+            f"catalogue file {path} does not exist; see --catalog and --domain"
+        ) from None
+    except OSError as error:
+        raise InputError(f"catalogue file {path} cannot be read: {error}") from None
+
+
+def _read_products(
+    path: epath.Path, data: bytes
+) -> tuple[dict[str, str], list[Rejection], int]:
+    """Products of the category file; the first of two equal keys is kept."""
+    try:
+        items = json.loads(data, object_pairs_hook=list)
+    except ValueError as error:
+        raise InputError(f"catalogue file {path} is not JSON: {error}") from None
+    if not _is_object(items):
+        raise InputError(
+            f"catalogue file {path} must hold one JSON object, product to category"
+        )
+    products: dict[str, str] = {}
+    rejections = []
+    for number, (product_id, category) in enumerate(items, start=1):
+        try:
+            _check_signature(product_id)
+            if product_id in products:
+                raise _BadRow(RowCode.DUPLICATE_PRODUCT, product_id)
+            if not isinstance(category, str) or not category.strip():
+                raise _BadRow(RowCode.BAD_CATEGORY, f"{product_id}: {category!r}")
+        except _BadRow as bad:
+            rejections.append(Rejection(path.name, number, bad.code, bad.detail))
+            continue
+        products[product_id] = category.strip()
+    return products, rejections, len(items)
+
+
+def _is_object(items: Any) -> bool:
+    """Whether `object_pairs_hook=list` saw an object: a list of key-value tuples."""
+    return isinstance(items, list) and all(isinstance(item, tuple) for item in items)
+
+
+def _parse_pair(line: bytes, number: int, products: dict[str, str]) -> Pair:
+    try:
+        row = json.loads(line)
+    except ValueError:
+        raise _BadRow(RowCode.MALFORMED_JSON, line.decode(errors="replace")) from None
+    if not isinstance(row, dict):
+        raise _BadRow(RowCode.MALFORMED_JSON, row)
+    for field in ("scene", "product", "bbox"):
+        if field not in row:
+            raise _BadRow(RowCode.MISSING_FIELD, field)
+    scene_id = _check_signature(row["scene"])
+    product_id = _check_signature(row["product"])
+    box = _parse_box(row["bbox"])
+    category = products.get(product_id)
+    if category is None:
+        raise _BadRow(RowCode.PRODUCT_WITHOUT_CATEGORY, product_id)
+    pair_id = f"{stable_hash(scene_id, product_id, *box):016x}"
+    return Pair(pair_id, scene_id, product_id, box, category, number)
+
+
+def _check_signature(value: object) -> str:
+    if not isinstance(value, str) or not _SIGNATURE.fullmatch(value):
+        raise _BadRow(RowCode.BAD_SIGNATURE, repr(value))
+    return value
+
+
+def _parse_box(value: object) -> Box:
+    if (
+        not isinstance(value, list)
+        or len(value) != 4
+        or not all(_is_number(edge) for edge in value)
+    ):
+        raise _BadRow(RowCode.BAD_BOX, value)
+    box = Box(*map(float, value))
+    if not all(0.0 <= edge <= 1.0 for edge in box):
+        raise _BadRow(RowCode.BOX_OUT_OF_RANGE, value)
+    if box.left >= box.right or box.top >= box.bottom:
+        raise _BadRow(RowCode.BOX_INVERTED, value)
+    return box
+
+
+def _is_number(value: object) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value)  # type: ignore[arg-type]
+
+
+def image_urls(catalog: Catalog, host: str) -> Iterator[tuple[str, str, str]]:
+    """Every picture of the catalogue: kind (`scene` or `product`), id and URL."""
+    for kind, ids in (
+        ("scene", catalog.scene_ids),
+        ("product", sorted(catalog.products)),
+    ):
+        for image_id in ids:
+            yield kind, image_id, f"{host.rstrip('/')}/{image_path(image_id)}"

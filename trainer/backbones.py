@@ -1,0 +1,234 @@
+"""Frozen backbones: which network turns a picture into features, and its identity.
+
+A backbone is a Keras model with one input `image` [n, 224, 224, 3], RGB 0..255, its
+preprocessing inside, and the outputs `global` [n, global_dim] and `regions`
+[n, rows, cols, region_dim]. It comes from `keras.applications` by name or from a
+`.keras` file, and is kept once under the root, so that workers need no network and a
+night on which the ImageNet weights cannot be downloaded uses those of the night before.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import logging
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+from etils import epath
+
+from tfrecords_schema import storage
+from tfrecords_schema.errors import InputError
+from tfrecords_schema.layout import Root
+
+log = logging.getLogger(__name__)
+
+IMAGE_PX = 224
+GRID = 7
+_MIDDLE_PX = 14  # the map at a sixteenth of the input: ResNet50's conv4_block6_out
+_SEED = 0
+MODEL_FILE = "backbone.keras"
+
+Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
+"""[n, 224, 224, 3] to pooled [n, global_dim] and regions [n, rows, cols, region_dim],
+both float32."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Backbone:
+    """A backbone kept under the root.
+
+    Attributes:
+        name: of the application, or the file's name.
+        weights: `imagenet`, `file`, or `seeded` where ImageNet's could not be had.
+        fingerprint: hash of architecture and weights; part of the identity of every
+            feature and model made with it.
+        path: its `.keras` file.
+    """
+
+    name: str
+    weights: str
+    fingerprint: str
+    path: epath.Path
+
+    @property
+    def note(self) -> str | None:
+        """What a reader of any figure made with this backbone has to know."""
+        if self.weights != "seeded":
+            return None
+        return (
+            f"ImageNet weights of {self.name} could be neither found nor downloaded: "
+            "the backbone has its seeded initial weights, and every figure of this run "
+            "is that of an untrained backbone"
+        )
+
+
+def resolve_backbone(name: str, root: Root) -> Backbone:
+    """Find, load or download a backbone and keep it under the root.
+
+    Args:
+        name: a `keras.applications` model such as `ResNet50`, or a `.keras` file.
+        root: where it is kept.
+
+    Raises:
+        InputError: there is no such application or file, or the file is no backbone.
+    """
+    if name.endswith(".keras"):
+        return _keep(load_model_file(epath.Path(name)), Path(name).name, "file", root)
+    kept = _kept_imagenet(name, root)
+    if kept is not None:
+        return kept
+    model, weights = _application(name)
+    backbone = _keep(model, name, weights, root)
+    if backbone.note:
+        log.warning("%s", backbone.note)
+    return backbone
+
+
+def load_model_file(path: epath.Path) -> keras.Model:
+    """Load a backbone file and check its form.
+
+    Raises:
+        InputError: the file is missing, unsafe, not Keras, or not of that form.
+    """
+    if not path.exists():
+        raise InputError(f"backbone file {path} does not exist; see --backbone")
+    try:
+        # safe_mode refuses files that carry code.
+        model = keras.saving.load_model(str(path), compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise InputError(f"backbone file {path} cannot be loaded: {error}") from None
+    outputs = model.output if isinstance(model.output, dict) else {}
+    inputs = [tensor.name for tensor in model.inputs]
+    if inputs != ["image"] or not {"global", "regions"} <= outputs.keys():
+        raise InputError(
+            f"backbone file {path} must have one input `image` and outputs `global` "
+            f"and `regions`; it has inputs {inputs} and outputs {sorted(outputs)}"
+        )
+    return model
+
+
+def compile_forward(model: keras.Model) -> Forward:
+    """The model's forward pass as one compiled function of NumPy arrays."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        def call(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+            outputs = model(tf.cast(images, tf.float32), training=False)
+            return outputs["global"], outputs["regions"]
+
+        run = tf.function(call, jit_compile=True)
+    else:
+        run = lambda images: _pick(model.predict_on_batch(images))  # noqa: E731
+
+    def forward(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        pooled, regions = run(images)
+        return np.asarray(pooled), np.asarray(regions)
+
+    return forward
+
+
+def _pick(outputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    return outputs["global"], outputs["regions"]
+
+
+def _application(name: str) -> tuple[keras.Model, str]:
+    """A `keras.applications` model in the form of a backbone, and its weights."""
+    build, preprocess = _find_application(name)
+    try:
+        return _wrap(build, preprocess, "imagenet"), "imagenet"
+    except Exception as error:
+        # Keras raises a bare Exception when the download fails.
+        if "URL fetch failure" not in str(error):
+            raise
+    keras.utils.set_random_seed(_SEED)
+    return _wrap(build, preprocess, None), "seeded"
+
+
+def _find_application(
+    name: str,
+) -> tuple[Callable[..., keras.Model], Callable[..., object]]:
+    for _, module in inspect.getmembers(keras.applications, inspect.ismodule):
+        build = getattr(module, name, None)
+        if inspect.isfunction(build) and hasattr(module, "preprocess_input"):
+            return build, module.preprocess_input
+    raise InputError(
+        f"--backbone {name!r} is neither a keras.applications model (such as ResNet50) "
+        "nor a .keras file"
+    )
+
+
+def _wrap(
+    build: Callable[..., keras.Model],
+    preprocess: Callable[..., object],
+    weights: str | None,
+) -> keras.Model:
+    image = keras.Input((IMAGE_PX, IMAGE_PX, 3), name="image")
+    base = build(include_top=False, weights=weights, input_tensor=preprocess(image))
+    middle = _middle_map(base)
+    return keras.Model(
+        image,
+        {
+            "global": keras.layers.GlobalAveragePooling2D(name="global")(base.output),
+            "regions": keras.layers.AveragePooling2D(
+                _MIDDLE_PX // GRID, name="regions"
+            )(middle),
+        },
+        name="backbone",
+    )
+
+
+def _middle_map(base: keras.Model) -> keras.KerasTensor:
+    """The last map of 14 × 14: middle layers carry the style, late ones the object."""
+    maps = [
+        layer.output
+        for layer in base.layers
+        if getattr(layer.output, "shape", ())[1:3] == (_MIDDLE_PX, _MIDDLE_PX)
+    ]
+    if not maps:
+        raise InputError(
+            f"--backbone {base.name} has no map of {_MIDDLE_PX} × {_MIDDLE_PX}"
+        )
+    return maps[-1]
+
+
+def fingerprint(model: keras.Model) -> str:
+    """Hash of a backbone's layers and weights; names that Keras counts are left out."""
+    hasher = hashlib.sha256()
+    for layer in model.layers:
+        hasher.update(type(layer).__name__.encode())
+    for weight in model.weights:
+        array = np.ascontiguousarray(weight)
+        hasher.update(f"{array.shape}{array.dtype}".encode())
+        hasher.update(array.tobytes())
+    return hasher.hexdigest()[:16]
+
+
+def _keep(model: keras.Model, name: str, weights: str, root: Root) -> Backbone:
+    identity = fingerprint(model)
+    folder = root.backbone(identity)
+    if not storage.is_complete(folder):
+        storage.start_folder(folder)
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch) / MODEL_FILE
+            model.save(file)
+            storage.write_atomic(folder / MODEL_FILE, file.read_bytes())
+        storage.write_manifest(folder, {"name": name, "weights": weights})
+    return Backbone(name, weights, identity, folder / MODEL_FILE)
+
+
+def _kept_imagenet(name: str, root: Root) -> Backbone | None:
+    folder = root.path / "backbones"
+    if not folder.exists():
+        return None
+    for kept in sorted(folder.iterdir(), key=lambda path: path.name):
+        if not storage.is_complete(kept):
+            continue
+        manifest = storage.read_manifest(kept)
+        if manifest == {"name": name, "weights": "imagenet"}:
+            return Backbone(name, "imagenet", kept.name, kept / MODEL_FILE)
+    return None
