@@ -1,0 +1,140 @@
+"""A trained model as a folder: written by training, loaded by whoever ranks with it."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from etils import epath
+
+from tfrecords_schema import storage
+from tfrecords_schema.errors import InputError
+from trainer.model import StyleModel
+
+MODEL_FILE = "model.keras"
+_BATCH = 256  # scenes a pass: 26 MB of ResNet50 regions in float16, twice in float32
+
+
+def weights_digest(model: keras.Model) -> str:
+    """Hash of the weights; equal weights have equal digests, whatever the file says."""
+    hasher = hashlib.sha256()
+    for weight in model.weights:
+        hasher.update(np.ascontiguousarray(weight).tobytes())
+    return hasher.hexdigest()
+
+
+def save_model(model: StyleModel, folder: epath.Path) -> None:
+    """Write the model's file into its folder."""
+    with tempfile.TemporaryDirectory() as scratch:
+        file = Path(scratch) / MODEL_FILE
+        model.save(file)
+        storage.write_atomic(folder / MODEL_FILE, file.read_bytes())
+
+
+class ExportedModel:
+    """A model folder, ready to embed.
+
+    Attributes:
+        manifest: what `trainer.task` wrote: run_id, preset, backbone, dataset,
+            categories and so on.
+    """
+
+    def __init__(self, model: StyleModel, manifest: dict[str, Any]) -> None:
+        """Wrap a loaded model."""
+        self.manifest = manifest
+        self._model = model
+        self._numbers = {name: row for row, name in enumerate(model.categories)}
+
+    def embed_products(self, pooled: np.ndarray) -> np.ndarray:
+        """f_p: [n, global_dim] to unit vectors [n, dim] float32."""
+        blocks = [
+            np.asarray(self._model.embed_products(pooled[at : at + _BATCH]))
+            for at in range(0, len(pooled), _BATCH)
+        ]
+        return np.concatenate(blocks or [self._empty()])
+
+    def embed_scenes(
+        self, pooled: np.ndarray, regions: np.ndarray, categories: Sequence[str]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Queries of scenes, each for a category.
+
+        Args:
+            pooled: [n, global_dim].
+            regions: [n, n_regions, region_dim].
+            categories: n names.
+
+        Returns:
+            q [n, dim] and attention [n, n_regions], float32. The distance of a product
+            is 2 − q·f_p.
+
+        Raises:
+            InputError: the model was not trained on one of the categories.
+        """
+        numbers = np.array([self._number(name) for name in categories], np.int32)
+        blocks = [
+            self._model.embed_scenes(
+                pooled[at : at + _BATCH],
+                np.asarray(regions[at : at + _BATCH]),
+                numbers[at : at + _BATCH],
+            )
+            for at in range(0, len(pooled), _BATCH)
+        ]
+        if not blocks:
+            return self._empty(), np.empty((0, regions.shape[1]), np.float32)
+        queries, attention = zip(*blocks, strict=True)
+        return (
+            np.concatenate([np.asarray(block) for block in queries]),
+            np.concatenate([np.asarray(block) for block in attention]),
+        )
+
+    def embed_queries(self, pooled: np.ndarray, regions: np.ndarray) -> np.ndarray:
+        """Queries of scenes for every category of the model, in its order.
+
+        Args:
+            pooled: [n, global_dim].
+            regions: [n, n_regions, region_dim].
+
+        Returns:
+            [n, n_categories, dim] float32.
+        """
+        blocks = [
+            np.asarray(
+                self._model.embed_queries(
+                    pooled[at : at + _BATCH], np.asarray(regions[at : at + _BATCH])
+                )
+            )
+            for at in range(0, len(pooled), _BATCH)
+        ]
+        return np.concatenate(blocks)
+
+    def _empty(self) -> np.ndarray:
+        return np.empty((0, self._model.sizes.embedding_dim), np.float32)
+
+    def _number(self, category: str) -> int:
+        if category not in self._numbers:
+            raise InputError(
+                f"model {self.manifest['run_id']} does not know category {category!r}; "
+                "train on a data set that has it"
+            )
+        return self._numbers[category]
+
+
+def load_model(folder: epath.Path) -> ExportedModel:
+    """Load a model folder.
+
+    Raises:
+        InputError: the folder is incomplete or the file does not load.
+    """
+    manifest = storage.read_manifest(folder)
+    path = folder / MODEL_FILE
+    try:
+        # safe_mode refuses files that carry code.
+        model = keras.saving.load_model(str(path), compile=False, safe_mode=True)
+    except (ValueError, TypeError, OSError, KeyError) as error:
+        raise InputError(f"model file {path} cannot be loaded: {error}") from None
+    return ExportedModel(model, manifest)

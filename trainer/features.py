@@ -1,0 +1,86 @@
+"""Read cached features: from the store by key, and as tables that training gathers."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from etils import epath
+
+from tfrecords_schema.errors import InputError
+from tfrecords_schema.records import FeatureRecord, decode_feature
+from tfrecords_schema.segments import SegmentStore
+
+
+class FeatureReader:
+    """Features of one backbone by key."""
+
+    def __init__(self, store: epath.Path) -> None:
+        """Open a feature store; its index is read when first used."""
+        self._path = store
+        self._store = SegmentStore(store)
+
+    @functools.cached_property
+    def dims(self) -> tuple[int, int, int]:
+        """global_dim, n_regions and region_dim, as the first scene's record has them.
+
+        Raises:
+            InputError: the store holds no scene.
+        """
+        # Scenes are keyed by their crop, products are not.
+        key = next((k for k in self._store.index if not k.endswith(":product")), None)
+        if key is None:
+            raise InputError(f"{self._path} holds no features of a scene")
+        ((_, data),) = self._store.read([key])
+        record = decode_feature(data)
+        return len(record.pooled), *record.regions.shape
+
+    def pooled(self, keys: Sequence[str]) -> np.ndarray:
+        """[n, global_dim] float16, in the order of the keys."""
+        out = np.empty((len(keys), self.dims[0]), np.float16)
+        self._fill(keys, out, "pooled")
+        return out
+
+    def regions(self, keys: Sequence[str], scratch: Path | None = None) -> np.ndarray:
+        """[n, n_regions, region_dim] float16, in the order of the keys.
+
+        Args:
+            keys: of scenes.
+            scratch: a file to map the array to instead of memory: regions of a large
+                data set are larger than memory.
+        """
+        shape = (len(keys), *self.dims[1:])
+        if scratch is None or not keys:
+            out = np.empty(shape, np.float16)
+        else:
+            out = np.memmap(scratch, np.float16, "w+", shape=shape)
+        self._fill(keys, out, "regions")
+        return out
+
+    def _fill(self, keys: Sequence[str], out: np.ndarray, field: str) -> None:
+        rows: dict[str, list[int]] = {}
+        for row, key in enumerate(keys):
+            rows.setdefault(key, []).append(row)
+        self._check_present(rows)
+        for key, data in self._store.read(rows):
+            values = _values(decode_feature(data), field)
+            if values.shape != out.shape[1:]:
+                raise InputError(
+                    f"{self._path}: {field} of {key} has shape {values.shape}, others "
+                    f"have {out.shape[1:]}; features of two layouts share one store"
+                )
+            out[rows[key]] = values
+
+    def _check_present(self, keys: dict[str, list[int]]) -> None:
+        missing = [key for key in keys if key not in self._store.index]
+        if missing:
+            raise InputError(
+                f"{self._path} lacks {len(missing)} of {len(keys)} features, such as "
+                f"{missing[0]}; run beam_jobs.extract_features for this data set"
+            )
+
+
+def _values(record: FeatureRecord, field: str) -> np.ndarray:
+    return record.pooled if field == "pooled" else record.regions

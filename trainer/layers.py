@@ -1,0 +1,138 @@
+"""Layers of the style embedding, in `keras.ops` only, so they run on any backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import ops
+
+PACKAGE = "complete_the_look"
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class EmbeddingHead(keras.layers.Layer):
+    """Dense-BatchNorm-ReLU-Dropout-Dense-L2: features to unit vectors.
+
+    Applied to the last axis, so one head serves pooled features [n, dim] and regions
+    [n, n_regions, dim] (Kang et al. 2019, section 4.2).
+    """
+
+    def __init__(
+        self, units: int, embedding_dim: int, *, dropout: float = 0.0, **kwargs: Any
+    ) -> None:
+        """Set sizes.
+
+        Args:
+            units: of the first dense layer.
+            embedding_dim: of the unit vectors.
+            dropout: share of the first layer's outputs dropped in training.
+            **kwargs: as every Keras layer takes.
+        """
+        super().__init__(**kwargs)
+        self.units = units
+        self.embedding_dim = embedding_dim
+        self.dropout_rate = dropout
+        # The batch norm's offset makes a bias before it redundant.
+        self.hidden = keras.layers.Dense(units, use_bias=False, name="hidden")
+        self.norm = keras.layers.BatchNormalization(name="norm")
+        self.dropout = keras.layers.Dropout(dropout, name="dropout")
+        self.project = keras.layers.Dense(embedding_dim, name="project")
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the weights."""
+        hidden_shape = (*input_shape[:-1], self.units)
+        self.hidden.build(input_shape)
+        self.norm.build(hidden_shape)
+        self.project.build(hidden_shape)
+
+    def call(
+        self, features: keras.KerasTensor, training: bool = False
+    ) -> keras.KerasTensor:
+        """[..., dim] to unit vectors [..., embedding_dim]."""
+        hidden = self.norm(self.hidden(features), training=training)
+        hidden = self.dropout(ops.relu(hidden), training=training)
+        return ops.normalize(self.project(hidden), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return super().get_config() | {
+            "units": self.units,
+            "embedding_dim": self.embedding_dim,
+            "dropout": self.dropout_rate,
+        }
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class CategoryAttention(keras.layers.Layer):
+    """Which regions of a scene matter for a category.
+
+    a_i = softmax_i(−‖k_i − ê_c‖²) with a learned unit vector ê_c per category (Kang et
+    al. 2019, equation 6).
+    """
+
+    def __init__(self, n_categories: int, embedding_dim: int, **kwargs: Any) -> None:
+        """Set sizes.
+
+        Args:
+            n_categories: rows of the table of category vectors.
+            embedding_dim: of the vectors.
+            **kwargs: as every Keras layer takes.
+        """
+        super().__init__(**kwargs)
+        self.n_categories = n_categories
+        self.embedding_dim = embedding_dim
+        self.table = keras.layers.Embedding(
+            n_categories,
+            embedding_dim,
+            embeddings_initializer=keras.initializers.RandomNormal(stddev=0.1),
+            name="categories",
+        )
+
+    def build(self, *_: Any) -> None:
+        """Create the weights."""
+        self.table.build((None,))
+
+    def call(
+        self, keys: keras.KerasTensor, category: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """Attention of each region.
+
+        Args:
+            keys: [n, n_regions, embedding_dim] unit vectors.
+            category: [n] int32 rows of the table.
+
+        Returns:
+            [n, n_regions], each row summing to 1.
+        """
+        vector = ops.normalize(self.table(category), axis=-1)
+        distances = squared_distance(keys, ops.expand_dims(vector, 1))
+        return ops.softmax(-distances, axis=-1)
+
+    def over_categories(self, keys: keras.KerasTensor) -> keras.KerasTensor:
+        """Attention of each region for every category.
+
+        Args:
+            keys: [n, n_regions, embedding_dim] unit vectors.
+
+        Returns:
+            [n, n_categories, n_regions], each row summing to 1.
+        """
+        vectors = ops.normalize(self.table(ops.arange(self.n_categories)), axis=-1)
+        # For unit vectors −‖k − e‖² = 2 k·e − 2, and softmax ignores the constant.
+        scores = 2.0 * ops.matmul(vectors, ops.transpose(keys, (0, 2, 1)))
+        return ops.softmax(scores, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Arguments of the constructor."""
+        return super().get_config() | {
+            "n_categories": self.n_categories,
+            "embedding_dim": self.embedding_dim,
+        }
+
+
+def squared_distance(
+    first: keras.KerasTensor, second: keras.KerasTensor
+) -> keras.KerasTensor:
+    """‖first − second‖² over the last axis, broadcasting the others."""
+    return ops.sum(ops.square(first - second), axis=-1)
