@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from evaluation_world import DATE, World, make_world
+
+from tfrecords_schema import storage
+from tfrecords_schema.errors import InputError
+from tfrecords_schema.layout import Stage, parse_run_date
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    return make_world(tmp_path, monkeypatch)
+
+
+def point_champion(world: World, run_id: str, previous: str | None = None) -> None:
+    pointer = {"run_id": run_id, "previous": previous, "run_date": "2026-11-19"}
+    storage.write_json(world.root.champion, pointer)
+
+
+def test_champion_is_scored_on_the_same_pairs(world: World) -> None:
+    point_champion(world, "r0")
+    world.run("--resamples", "50")
+    evaluation = world.metrics()["evaluation"]
+    assert (evaluation["champion"], evaluation["champion_paired"]) == ("r0", True)
+    gap = world.row("paper", "binary_accuracy_minus_champion")
+    values = [
+        world.row(model, "binary_accuracy")["value"] for model in ("paper", "champion")
+    ]
+    assert gap["value"] == pytest.approx(values[0] - values[1], abs=2e-6)
+    assert gap["n"] == 57
+
+
+@pytest.mark.parametrize(("previous", "compared"), [("r0", "r0"), (None, None)])
+def test_champion_evaluated_again_meets_its_predecessor(
+    world: World, previous: str | None, compared: str | None
+) -> None:
+    point_champion(world, "r1", previous)
+    world.run("--resamples", "50")
+    assert world.metrics()["evaluation"]["champion"] == compared
+
+
+@pytest.mark.parametrize(
+    ("champion", "obstacle"),
+    [("rx", "its backbone is b0, not b1"), ("ry", "it does not know 'shoes'")],
+)
+def test_champion_that_cannot_be_scored_is_quoted(
+    world: World, champion: str, obstacle: str
+) -> None:
+    point_champion(world, champion)
+    figures = {"slice": "all", "value": 0.6, "low": 0.5, "high": 0.7, "n": 9}
+    recorded = [
+        {"model": "paper", "metric": "binary_accuracy"} | figures,
+        {"model": "paper", "metric": "binary_accuracy_minus_random"} | figures,
+        {"model": "random", "metric": "binary_accuracy"} | figures,
+    ]
+    storage.write_json(
+        world.root.model(champion) / "metrics.json",
+        {"metrics": recorded, "evaluation": {"model": "paper"}},
+    )
+    world.run("--resamples", "50")
+    rows = [row for row in world.metrics()["metrics"] if row["model"] == "champion"]
+    assert rows == [{"model": "champion", "metric": "binary_accuracy"} | figures]
+    (note,) = world.metrics()["evaluation"]["notes"]
+    assert "unpaired" in note
+    assert obstacle in note
+    receipt = world.root.receipt(parse_run_date(DATE), Stage.EVALUATE)
+    assert receipt.notes == (note,)
+
+
+def test_champion_that_cannot_be_scored_nor_quoted_is_an_error(world: World) -> None:
+    point_champion(world, "rx")
+    with pytest.raises(InputError, match=r"champion rx cannot be scored .*metrics"):
+        world.run()

@@ -1,0 +1,183 @@
+"""Decide whether a run's evaluated model may be promoted, and say why.
+
+    python -m trainer.gate --root R --run_date D
+
+A model is refused when it is worse than the champion beyond the 95 % interval, or when
+its binary accuracy is below a baseline's. The verdict is a file beside the model,
+`gate.json`, that `trainer.promote` obeys; a refusal is a result and no failure, so the
+job ends well either way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfrecords_schema import storage
+from tfrecords_schema.cli import add_run_arguments, configure_logging
+from tfrecords_schema.errors import InputError, exit_on_input_error
+from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
+from trainer.metric_rows import ALL, DIFFERENCE_METRIC, MetricRow, difference_name
+from trainer.rival import CHAMPION
+from trainer.scorers import BASELINES
+
+GATE_FILE = "gate.json"
+METRICS_FILE = "metrics.json"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Check:
+    """One condition of promotion.
+
+    Attributes:
+        passed: whether it holds.
+        reason: a sentence with the figures.
+    """
+
+    passed: bool
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate says.
+
+    Attributes:
+        promoted: whether the model may replace the champion.
+        reasons: why not, or, where it may, what it was measured against.
+    """
+
+    promoted: bool
+    reasons: tuple[str, ...]
+
+
+def decide(metrics: Mapping[str, Any]) -> Verdict:
+    """Judge the content of a `metrics.json`.
+
+    Raises:
+        InputError: a figure that the decision needs is missing or not a number.
+    """
+    main = metrics["evaluation"]["model"]
+    rows = {
+        (row["model"], row["metric"]): MetricRow(**row)
+        for row in metrics["metrics"]
+        if row["slice"] == ALL
+    }
+    checks = [
+        _against_champion(rows, main, metrics["evaluation"]["champion"]),
+        *(_against_baseline(rows, main, baseline) for baseline in BASELINES),
+    ]
+    failed = tuple(check.reason for check in checks if not check.passed)
+    return Verdict(not failed, failed or tuple(check.reason for check in checks))
+
+
+Rows = Mapping[tuple[str, str], MetricRow]
+"""Rows of the slice `all` by (model, metric)."""
+
+
+def _against_champion(rows: Rows, main: str, champion: str | None) -> Check:
+    if champion is None:
+        return Check(True, "there is no champion to compare with")
+    if (main, difference_name(CHAMPION)) not in rows:
+        return _against_record(rows, main, champion)
+    gap = _row(rows, main, difference_name(CHAMPION))
+    passed = gap.high >= 0
+    relation = "not worse than" if passed else "worse than"
+    return Check(
+        passed,
+        f"{relation} champion {champion} beyond the interval: binary accuracy "
+        f"{_signed(gap)} against it, on the same {gap.n} pairs",
+    )
+
+
+def _against_record(rows: Rows, main: str, champion: str) -> Check:
+    """Unpaired: the model's interval against the champion's recorded figure."""
+    own = _row(rows, main, DIFFERENCE_METRIC)
+    recorded = _row(rows, CHAMPION, DIFFERENCE_METRIC)
+    passed = own.high >= recorded.value
+    relation = "not worse than" if passed else "worse than"
+    return Check(
+        passed,
+        f"{relation} champion {champion} beyond the interval: binary accuracy "
+        f"{own.value:.4f} [{own.low:.4f}, {own.high:.4f}] against its recorded "
+        f"{recorded.value:.4f}, on other pairs or features",
+    )
+
+
+def _against_baseline(rows: Rows, main: str, baseline: str) -> Check:
+    gap = _row(rows, main, difference_name(baseline))
+    passed = gap.value >= 0
+    relation = "not worse than" if passed else "worse than"
+    return Check(
+        passed,
+        f"{relation} the baseline {baseline}: binary accuracy {_signed(gap)} against "
+        f"it, on the same {gap.n} pairs",
+    )
+
+
+def _signed(gap: MetricRow) -> str:
+    return f"{gap.value:+.4f} [{gap.low:+.4f}, {gap.high:+.4f}]"
+
+
+def _row(rows: Rows, model: str, metric: str) -> MetricRow:
+    """A row of finite figures."""
+    row = rows.get((model, metric))
+    if row is None:
+        raise InputError(
+            f"{METRICS_FILE} has no {metric} of {model} over all pairs; "
+            "remove it and run trainer.evaluate again"
+        )
+    if not all(map(math.isfinite, (row.value, row.low, row.high))):
+        raise InputError(
+            f"{metric} of {model} is {row.value} [{row.low}, {row.high}] in "
+            f"{METRICS_FILE}; remove it and run trainer.evaluate again"
+        )
+    return row
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    started = time.monotonic()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_run_arguments(parser)
+    options = parser.parse_args(argv)
+    configure_logging()
+    root, run_date = Root.of(options.root), parse_run_date(options.run_date)
+    run_id = root.receipt(run_date, Stage.EVALUATE).outputs["model"]
+    metrics = storage.read_json(root.model(run_id) / METRICS_FILE)
+    verdict = decide(metrics)
+    content = {
+        "run_id": run_id,
+        "promoted": verdict.promoted,
+        "reasons": list(verdict.reasons),
+        # Promotion checks that this is still the champion.
+        "compared_with": metrics["evaluation"]["champion"],
+    }
+    path = root.model(run_id) / GATE_FILE
+    same = path.exists() and storage.read_json(path) == content
+    if not same:
+        storage.write_json(path, content)
+    word = "promote" if verdict.promoted else "refuse"
+    _log.info("verdict on model %s: %s", run_id, word.upper())
+    for reason in verdict.reasons:
+        _log.info("  - %s", reason)
+    receipt = Receipt(
+        stage=Stage.GATE,
+        outputs={"model": run_id, "verdict": word},
+        counts={},
+        seconds=time.monotonic() - started,
+        reused=same,
+        notes=() if verdict.promoted else verdict.reasons,
+    )
+    root.write_receipt(run_date, receipt)
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)

@@ -1,0 +1,167 @@
+"""Make a run's model the champion, if the gate let it through.
+
+    python -m trainer.promote --root R --run_date D
+
+Replaces the one pointer `models/champion.json`. Ends with exit code 99 where there is
+nothing to promote: the gate refused, a newer run has the place, or the champion is no
+longer the one that the gate compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import datetime
+import enum
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfrecords_schema import storage
+from tfrecords_schema.cli import add_run_arguments, configure_logging
+from tfrecords_schema.errors import InputError, exit_on_input_error
+from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
+from trainer.gate import GATE_FILE
+from trainer.pointer import read_pointer, replace_pointer
+
+EXIT_SKIPPED = 99
+"""Airflow's BashOperator marks a task that exits with 99 as skipped: what follows a
+promotion does not run, and nobody is paged for a model that was rightly refused."""
+
+_log = logging.getLogger(__name__)
+
+
+class Action(enum.StrEnum):
+    """What to do with the pointer."""
+
+    REPLACE = "replace"
+    KEEP = "keep"  # it points at this model already
+    SKIP = "skip"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do with the pointer, and why.
+
+    Attributes:
+        action: what.
+        reasons: sentences.
+    """
+
+    action: Action
+    reasons: tuple[str, ...]
+
+
+def decide(
+    verdict: Mapping[str, Any],
+    champion: Mapping[str, Any] | None,
+    *,
+    run_date: datetime.date,
+) -> Decision:
+    """What to do with the pointer.
+
+    Args:
+        verdict: content of the model's `gate.json`.
+        champion: content of the pointer, None where there is none.
+        run_date: of the run that asks for promotion.
+    """
+    reasons = tuple(verdict["reasons"])
+    if not verdict["promoted"]:
+        return Decision(Action.SKIP, reasons)
+    if champion is None:
+        return Decision(Action.REPLACE, reasons)
+    if champion["run_id"] == verdict["run_id"]:
+        return Decision(Action.KEEP, ("it is the champion already",))
+    if run_date < datetime.date.fromisoformat(champion["run_date"]):
+        reason = (
+            f"champion {champion['run_id']} is of {champion['run_date']}, after "
+            f"{run_date}: a backfill does not roll the champion back"
+        )
+        return Decision(Action.SKIP, (reason,))
+    if verdict["compared_with"] != champion["run_id"]:
+        reason = (
+            f"the gate compared it with champion {verdict['compared_with'] or 'none'}, "
+            f"and the champion now is {champion['run_id']}; to compare again, remove "
+            f"metrics.json of model {verdict['run_id']} and run evaluate, gate, promote"
+        )
+        return Decision(Action.SKIP, (reason,))
+    return Decision(Action.REPLACE, reasons)
+
+
+def champion_content(
+    run_id: str,
+    previous: str | None,
+    *,
+    run_date: datetime.date,
+    reasons: Sequence[str],
+) -> dict[str, Any]:
+    """Content of the pointer.
+
+    Args:
+        run_id: the new champion.
+        previous: the model it replaces.
+        run_date: of the run that promotes.
+        reasons: the gate's.
+    """
+    return {
+        "run_id": run_id,
+        "previous": previous,
+        "run_date": run_date.isoformat(),
+        "model_path": f"models/{run_id}",
+        "promoted_because": list(reasons),
+    }
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    started = time.monotonic()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add_run_arguments(parser)
+    options = parser.parse_args(argv)
+    configure_logging()
+    root, run_date = Root.of(options.root), parse_run_date(options.run_date)
+    decision, champion = _promote(root, run_date)
+    skipped = decision.action is Action.SKIP
+    receipt = Receipt(
+        stage=Stage.PROMOTE,
+        outputs={"champion": champion},
+        counts={},
+        seconds=time.monotonic() - started,
+        reused=decision.action is Action.KEEP,
+        notes=decision.reasons if skipped else (),
+    )
+    root.write_receipt(run_date, receipt)
+    if skipped:
+        sys.exit(EXIT_SKIPPED)
+
+
+def _promote(root: Root, run_date: datetime.date) -> tuple[Decision, str]:
+    """Act on the verdict; returns the decision and the champion that there is then."""
+    run_id = root.receipt(run_date, Stage.GATE).outputs["model"]
+    verdict = storage.read_json(root.model(run_id) / GATE_FILE)
+    if verdict["run_id"] != run_id:
+        raise InputError(
+            f"{root.model(run_id) / GATE_FILE} is about model {verdict['run_id']}; "
+            "run gate again"
+        )
+    pointer = read_pointer(root.champion)
+    champion = pointer.value["run_id"] if pointer.value else None
+    decision = decide(verdict, pointer.value, run_date=run_date)
+    if decision.action is Action.REPLACE:
+        content = champion_content(
+            run_id, champion, run_date=run_date, reasons=decision.reasons
+        )
+        replace_pointer(root.champion, content, read=pointer)
+        _log.info("model %s replaces %s as champion", run_id, champion or "none")
+        champion = run_id
+    else:
+        _log.info("champion stays %s, model %s:", champion or "none", run_id)
+    for reason in decision.reasons:
+        _log.info("  - %s", reason)
+    return decision, champion or ""
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)
