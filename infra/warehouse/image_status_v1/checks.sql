@@ -1,0 +1,54 @@
+-- Each query selects the rows that break its rule; a check without rows has passed.
+
+-- #fail not_empty: the run has rows
+SELECT COUNT(*) AS row_count
+FROM {{ table }}
+HAVING COUNT(*) = 0;
+
+-- #fail run_date: every row is of the run's date
+SELECT *
+FROM {{ table }}
+WHERE run_date <> $run_date;
+
+-- #fail key_unique: a picture has one status
+SELECT run_date, kind, image_id, COUNT(*) AS copies
+FROM {{ table }}
+GROUP BY run_date, kind, image_id
+HAVING COUNT(*) > 1;
+
+-- #fail kind_known: the kind is one of the closed set
+SELECT image_id, kind, code
+FROM {{ table }}
+WHERE kind NOT IN ('scene', 'product');
+
+-- #fail code_known: the code is one of the closed set
+-- The set is tfrecords_schema.codes.ImageCode; a test compares the two.
+SELECT image_id, kind, code
+FROM {{ table }}
+WHERE code NOT IN (
+  'ok',
+  'not_found',
+  'http_error',
+  'connection_failed',
+  'timed_out',
+  'too_many_bytes',
+  'body_incomplete',
+  'not_an_image',
+  'truncated',
+  'too_small',
+  'too_many_pixels',
+  'animated',
+  'cmyk',
+  'exif_rotated'
+);
+
+-- #fail ok_has_sha256: a picture that was fetched has its identity
+SELECT image_id, kind, code, sha256
+FROM {{ table }}
+WHERE code = 'ok' AND COALESCE(sha256, '') = '';
+
+-- #warn success_rate: at least 90 % of the pictures of each kind were fetched
+SELECT kind, COUNTIF(code = 'ok') AS fetched, COUNT(*) AS images
+FROM {{ table }}
+GROUP BY kind
+HAVING COUNTIF(code = 'ok') < 0.9 * COUNT(*);

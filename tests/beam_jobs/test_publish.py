@@ -1,0 +1,355 @@
+"""The publishing job: from a run's receipts to warehouse, findings and receipt."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from beam_jobs import publish
+from tfrecords_schema import dataset_tables, storage
+from tfrecords_schema.errors import InputError
+from tfrecords_schema.layout import Receipt, Root, Stage
+from tfrecords_schema.table_folders import published_tables
+
+MONDAY = datetime.date(2026, 11, 9)
+TUESDAY = datetime.date(2026, 11, 10)
+HOSTILE = """it's "quoted"; DROP TABLE rankings; -- ✓ 服"""
+SCENES = ("s1", HOSTILE)
+PRODUCTS = ("p1", "p2", "p'3")
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Root:
+    # A folder whose name a glob, a partition reader or SQL could take for its own.
+    return Root.of(str(tmp_path / "it's run=[1]"))
+
+
+def leave_receipt(
+    root: Root, run_date: datetime.date, *, stage: Stage, **outputs: str
+) -> None:
+    root.write_receipt(run_date, Receipt(stage, outputs, counts={}, seconds=0.0))
+
+
+def write_rankings(
+    root: Root, run_date: datetime.date, *, version: str = "v1", top_k: int = 2
+) -> None:
+    """Two shards, one per scene, of the first `top_k` products."""
+    folder = root.rankings(version)
+    schema = published_tables()["rankings"].arrow_schema
+    for shard, scene in enumerate(SCENES):
+        rows = [
+            {
+                "run_date": run_date,
+                "domain": "fashion",
+                "scene_id": scene,
+                "category": "shoes",
+                "rank": rank,
+                "product_id": product,
+                "distance": rank / 10,
+                "model_version": "m1",
+                "dataset_version": "d1",
+                "catalog_version": "c1",
+                "run_id": version,
+            }
+            for rank, product in enumerate(PRODUCTS[:top_k], start=1)
+        ]
+        file = folder / f"rankings-{shard:05d}-of-{len(SCENES):05d}.parquet"
+        dataset_tables.write_table(file, rows, schema)
+    common = {"domain": "fashion", "category": "shoes"}
+    queries = [common | {"scene_id": scene} for scene in SCENES]
+    products = [common | {"product_id": product} for product in PRODUCTS]
+    dataset_tables.write_table(
+        folder / "queries.parquet", queries, dataset_tables.RANKED_QUERIES
+    )
+    dataset_tables.write_table(
+        folder / "products.parquet", products, dataset_tables.RANKED_PRODUCTS
+    )
+    storage.write_manifest(folder, {"top_k": top_k, "rows": top_k * len(SCENES)})
+    leave_receipt(root, run_date, stage=Stage.RANK_CATALOG, rankings=version)
+
+
+def write_metrics(
+    root: Root, run_date: datetime.date, *, run_id: str = "m1", **changed: Any
+) -> None:
+    metric = {
+        "model": "candidate",
+        "metric": "recall@10",
+        "slice": "all",
+        "value": 0.5,
+        "low": 0.4,
+        "high": 0.6,
+        "n": 100,
+    }
+    metrics = [metric | {"slice": "seen"}, metric | changed]
+    document = {"metrics": metrics, "evaluation": {"dataset": "d1"}}
+    storage.write_json(root.model(run_id) / "metrics.json", document)
+    leave_receipt(root, run_date, stage=Stage.EVALUATE, model=run_id)
+
+
+def status(image_id: str, *, code: str = "ok", kind: str = "scene") -> dict[str, Any]:
+    return {
+        "image_id": image_id,
+        "kind": kind,
+        "url": f"http://host/{image_id}.jpg",
+        "code": code,
+        "http_status": 200 if code == "ok" else 404,
+        "bytes": 2**40,
+        "width": 400,
+        "height": 300,
+        "sha256": "ab" * 32 if code == "ok" else None,
+        "phash": None,
+        "detail": None,
+    }
+
+
+def write_segment(root: Root, name: str, rows: list[dict[str, Any]]) -> None:
+    segment = root.image_store / "segments" / name
+    dataset_tables.write_table(
+        segment / "status.parquet", rows, dataset_tables.IMAGE_STATUS
+    )
+    storage.write_manifest(segment, {})
+
+
+def write_run(root: Root, run_date: datetime.date) -> None:
+    """Everything that the stages before leave for a date."""
+    write_rankings(root, run_date, version=f"v-{run_date}")
+    write_metrics(root, run_date)
+    if not root.image_store.exists():
+        images = [status(image) for image in SCENES]
+        images += [status(image, kind="product") for image in PRODUCTS]
+        write_segment(root, "00001-aaa", images)
+    leave_receipt(root, run_date, stage=Stage.FETCH_IMAGES)
+
+
+def run(root: Root, run_date: datetime.date = TUESDAY) -> None:
+    publish.main(["--root", str(root.path), "--run_date", run_date.isoformat()])
+
+
+def content(root: Root) -> dict[str, list[tuple[Any, ...]]]:
+    with duckdb.connect(str(root.warehouse), read_only=True) as connection:
+        names = connection.execute("SELECT table_name FROM duckdb_tables()").fetchall()
+        return {
+            name: connection.execute(f'SELECT * FROM "{name}"').fetchall()
+            for (name,) in names
+        }
+
+
+def test_publish_puts_a_run_into_the_warehouse(root: Root) -> None:
+    write_run(root, TUESDAY)
+    run(root)
+    found = content(root)
+    assert [row[:7] for row in found["rankings"]] == [
+        (TUESDAY, "fashion", scene, "shoes", rank, product, rank / 10)
+        for scene in sorted(SCENES)
+        for rank, product in enumerate(PRODUCTS[:2], start=1)
+    ]
+    evaluation = (TUESDAY, "m1", "candidate", "recall@10")
+    assert found["model_evaluations"] == [
+        (*evaluation, slice_, 0.5, 0.4, 0.6, 100, "d1") for slice_ in ("all", "seen")
+    ]
+    assert [(row[2], row[1], row[6]) for row in found["image_status"]] == [
+        ("product", image, 2**40) for image in sorted(PRODUCTS)
+    ] + [("scene", image, 2**40) for image in sorted(SCENES)]
+
+
+def test_publish_leaves_a_receipt_and_the_findings(root: Root) -> None:
+    write_run(root, TUESDAY)
+    run(root)
+    receipt = root.receipt(TUESDAY, Stage.PUBLISH)
+    checks = sum(len(table.checks) for table in published_tables().values())
+    assert receipt.outputs == {"warehouse": "warehouse.duckdb"}
+    assert receipt.counts == {
+        "rankings": 4,
+        "model_evaluations": 2,
+        "image_status": 5,
+        "checks_passed": checks,
+        "checks_warned": 0,
+    }
+    assert receipt.notes == ()
+    findings = json.loads(publish.checks_path(root, TUESDAY).read_text())
+    assert len(findings) == checks
+    assert {finding["failures"] for finding in findings} == {0}
+
+
+def test_publish_again_changes_nothing(root: Root) -> None:
+    write_run(root, TUESDAY)
+    run(root)
+    before = content(root)
+    run(root)
+    assert content(root) == before
+
+
+def test_publish_another_date_leaves_the_first(root: Root) -> None:
+    write_run(root, MONDAY)
+    run(root, MONDAY)
+    first = content(root)
+    write_run(root, TUESDAY)
+    run(root, TUESDAY)
+    both = content(root)
+    for name, rows in first.items():
+        assert [row for row in both[name] if row[0] == MONDAY] == rows
+        assert [row[1:-1] for row in both[name] if row[0] == TUESDAY] == [
+            row[1:-1] for row in rows
+        ]
+
+
+def test_publish_with_a_failed_check_says_so_and_changes_nothing(root: Root) -> None:
+    for date in (MONDAY, TUESDAY):
+        write_run(root, date)
+        run(root, date)
+    before = content(root)
+    write_metrics(root, TUESDAY, value=float("nan"))
+    with pytest.raises(InputError, match=r"2 check.*model_evaluations\.finite") as told:
+        run(root)
+    assert "value='nan'" in str(told.value)
+    assert content(root) == before
+    findings = json.loads(publish.checks_path(root, TUESDAY).read_text())
+    failed = {found["name"]: found for found in findings if found["failures"]}
+    assert set(failed) == {"finite", "interval"}
+    assert failed["finite"]["severity"] == "fail"
+    assert failed["finite"]["examples"][0]["slice"] == "all"
+
+
+def test_publish_killed_in_the_transaction_changes_nothing(root: Root) -> None:
+    write_run(root, TUESDAY)
+    run(root)
+    before = content(root)
+    write_metrics(root, TUESDAY, run_id="m2", value=0.55)
+    killed = (
+        "import os, sys\n"
+        "from beam_jobs import publish, warehouse\n"
+        "original = warehouse._require_equal\n"
+        "def kill(table, *arguments):\n"
+        "    if table.name == 'model_evaluations' and 'published' in arguments:\n"
+        "        os._exit(9)\n"
+        "    original(table, *arguments)\n"
+        "warehouse._require_equal = kill\n"
+        "publish.main(sys.argv[1:])\n"
+    )
+    options = ["--root", str(root.path), "--run_date", TUESDAY.isoformat()]
+    done = subprocess.run([sys.executable, "-c", killed, *options], check=False)
+    assert done.returncode == 9
+    assert content(root) == before
+    run(root)  # and starting it again publishes
+    assert {row[1] for row in content(root)["model_evaluations"]} == {"m2"}
+
+
+def test_publish_without_a_ranking_publishes_the_rest_and_says_so(
+    root: Root, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_run(root, TUESDAY)
+    leave_receipt(root, TUESDAY, stage=Stage.RANK_CATALOG, rankings="")
+    receipt = publish.publish(root, TUESDAY)
+    assert "rankings" not in receipt.counts
+    assert receipt.counts["image_status"] == 5
+    assert any("no model has been promoted" in note for note in receipt.notes)
+    assert "no model has been promoted" in caplog.text
+    assert content(root)["rankings"] == []
+
+
+def test_publish_with_a_warning_notes_it(root: Root) -> None:
+    write_run(root, TUESDAY)
+    write_segment(root, "00002-bbb", [status("s1", code="not_found")])
+    receipt = publish.publish(root, TUESDAY)
+    assert receipt.counts["checks_warned"] == 1
+    (note,) = receipt.notes
+    assert "success_rate" in note
+    assert "fetched=1, images=2" in note
+
+
+def test_latest_status_takes_the_newest_segment(root: Root) -> None:
+    write_segment(root, "00001-bbb", [status("a", code="timed_out"), status("b")])
+    write_segment(root, "00002-aaa", [status("a"), status("a", kind="product")])
+    write_segment(root, "00003-ccc", [status("c"), status("c")])
+    (root.image_store / "segments" / "00004-unfinished").mkdir()
+    segments = publish.SegmentStore(root.image_store).segments()
+    found = publish.latest_status(segments).to_pylist()
+    assert sorted((row["kind"], row["image_id"], row["code"]) for row in found) == [
+        ("product", "a", "ok"),
+        ("scene", "a", "ok"),
+        ("scene", "b", "ok"),
+        ("scene", "c", "ok"),  # twice: the checks are to see it
+        ("scene", "c", "ok"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "stage", [Stage.RANK_CATALOG, Stage.EVALUATE, Stage.FETCH_IMAGES]
+)
+def test_publish_before_a_stage_has_run_names_it(root: Root, stage: Stage) -> None:
+    write_run(root, TUESDAY)
+    (root.path / "runs" / TUESDAY.isoformat() / f"{stage}.json").unlink()
+    with pytest.raises(InputError, match=f"stage {stage} has not run"):
+        run(root)
+
+
+def test_publish_of_an_unfinished_ranking_is_refused(root: Root) -> None:
+    write_run(root, TUESDAY)
+    (root.rankings(f"v-{TUESDAY}") / storage.MANIFEST).unlink()
+    with pytest.raises(InputError, match="did not finish"):
+        run(root)
+
+
+def test_publish_of_a_ranking_that_lost_a_shard_is_refused(root: Root) -> None:
+    write_run(root, TUESDAY)
+    (root.rankings(f"v-{TUESDAY}") / "rankings-00001-of-00002.parquet").unlink()
+    with pytest.raises(InputError, match=r"rankings\.coverage .*1 row"):
+        run(root)
+
+
+def test_publish_of_another_dates_ranking_is_refused(root: Root) -> None:
+    write_run(root, TUESDAY)
+    write_rankings(root, MONDAY, version="old")
+    leave_receipt(root, TUESDAY, stage=Stage.RANK_CATALOG, rankings="old")
+    with pytest.raises(InputError, match=r"rankings\.run_date .*run_date='2026-11-09'"):
+        run(root)
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ({"metrics": []}, "has no 'evaluation'"),
+        ({"metrics": [{}], "evaluation": {"dataset": "d"}}, "has no 'model'"),
+        ([], "does not fit model_evaluations"),
+        ({"metrics": [], "evaluation": {"dataset": "d"}}, "not_empty"),
+    ],
+)
+def test_publish_of_metrics_in_another_form_is_refused(
+    root: Root, document: object, message: str
+) -> None:
+    write_run(root, TUESDAY)
+    storage.write_json(root.model("m1") / "metrics.json", document)
+    with pytest.raises(InputError, match=message):
+        run(root)
+
+
+def test_publish_of_a_metric_without_interval_is_refused(root: Root) -> None:
+    write_run(root, TUESDAY)
+    write_metrics(root, TUESDAY, low=None)
+    with pytest.raises(InputError, match=r"model_evaluations cannot be staged.*low"):
+        run(root)
+
+
+def test_publish_without_the_products_file_names_it(root: Root) -> None:
+    write_run(root, TUESDAY)
+    (root.rankings(f"v-{TUESDAY}") / "products.parquet").unlink()
+    with pytest.raises(InputError, match=r"products\.parquet does not exist"):
+        run(root)
+
+
+def test_publish_accepts_further_columns_beside_the_queries(root: Root) -> None:
+    write_run(root, TUESDAY)
+    file = root.rankings(f"v-{TUESDAY}") / "queries.parquet"
+    rows = pq.read_table(str(file), partitioning=None)
+    pq.write_table(rows.append_column("n", pa.array([1, 2])), str(file))
+    run(root)
+    assert len(content(root)["rankings"]) == 4
