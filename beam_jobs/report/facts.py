@@ -1,0 +1,135 @@
+"""What a run left behind, as typed values; `beam_jobs.report.reading` fills them."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from typing import Any
+
+from tfrecords_schema.boxes import Box
+from tfrecords_schema.layout import Receipt, Stage
+
+SHOWN_STAGES = tuple(stage for stage in Stage if stage != Stage.REPORT)
+"""Without the report's own: making the page again must give the same page."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Epoch:
+    """One line of the training history; None where a number was not recorded."""
+
+    epoch: int
+    loss: float | None
+    validation_loss: float | None
+    validation_accuracy: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Metric:
+    """One measured figure with its interval."""
+
+    model: str
+    metric: str
+    slice: str
+    value: float
+    low: float | None
+    high: float | None
+    n: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verdict:
+    """What the gate decided about the model, and why."""
+
+    promoted: bool
+    reasons: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableCheck:
+    """A check of the published tables; `failures` is None where none were counted."""
+
+    table: str
+    name: str
+    severity: str
+    description: str
+    failures: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RankedProduct:
+    """A product in the ranking of a gallery scene."""
+
+    product_id: str
+    sha256: str
+    distance: float | None
+    is_positive: bool
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GalleryEntry:
+    """A scene of the gallery with its attention and its ranking.
+
+    Attributes:
+        pair_id: the held-out pair.
+        scene_id: catalogue id.
+        scene_sha256: the whole scene's picture.
+        crop_px: the part the model sees, left, top, right, bottom.
+        box: the product's place in the whole scene, where the data set is at hand.
+        category: category that was ranked.
+        product_id: the product that was taken out of the scene.
+        product_sha256: its picture.
+        positive_rank: its rank, from 1.
+        n_candidates: products that were ranked.
+        grid: rows and columns of the attention map.
+        attention: one weight per cell, row by row.
+        top: the ranking's head, best first.
+    """
+
+    pair_id: str
+    scene_id: str
+    scene_sha256: str
+    crop_px: tuple[int, ...]
+    box: Box | None
+    category: str
+    product_id: str
+    product_sha256: str
+    positive_rank: int
+    n_candidates: int
+    grid: tuple[int, ...]
+    attention: tuple[float, ...]
+    top: tuple[RankedProduct, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """Everything the page is made of.
+
+    Attributes:
+        run_date: the run.
+        receipts: by stage, for the shown stages that ran.
+        run_id: the model, where one was trained.
+        dataset: version of the data set, where one was used.
+        features: fingerprint of the features, where they were used.
+        manifest: the model's manifest.
+        epochs: the training history.
+        best_epoch: the epoch that was kept.
+        metrics: all measured figures.
+        evaluation: how they were measured.
+        verdict: the gate's, None where it has not run.
+        gallery: None where there is none.
+        checks: of the published tables, None where none were recorded.
+    """
+
+    run_date: datetime.date
+    receipts: dict[Stage, Receipt]
+    run_id: str | None
+    dataset: str | None
+    features: str | None
+    manifest: dict[str, Any]
+    epochs: tuple[Epoch, ...]
+    best_epoch: int | None
+    metrics: tuple[Metric, ...]
+    evaluation: dict[str, Any]
+    verdict: Verdict | None
+    gallery: tuple[GalleryEntry, ...] | None
+    checks: tuple[TableCheck, ...] | None

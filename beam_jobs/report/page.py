@@ -1,0 +1,86 @@
+"""Put the page together: everything it shows, one template, one style sheet."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from importlib import resources
+from typing import Any
+
+import jinja2
+
+from beam_jobs.report import figures, formats, gallery, pictures, stages, verdict
+from beam_jobs.report.facts import Run
+
+
+def render(run: Run, book: pictures.PictureBook) -> str:
+    """The page as HTML that loads nothing and runs nothing.
+
+    Same files under the root, same page: nothing here asks for the time.
+    """
+    style = _style()
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(style=style, policy=_policy(style), **_context(run, book))
+    )
+
+
+def _context(run: Run, book: pictures.PictureBook) -> dict[str, Any]:
+    outcome = verdict.banner(run)
+    notes = stages.notes(run, told=outcome.reasons)
+    return {
+        "outcome": outcome,
+        "run": run,
+        "identity": _identity(run),
+        "notes": notes,
+        "figure_notes": [note for note in notes if note.touches_figures],
+        "stages": stages.stage_rows(run),
+        "total_duration": stages.total_duration(run),
+        "training_charts": figures.training_charts(run),
+        "figures": figures.build_figures(run),
+        "scenes": gallery.build_gallery(run.gallery or (), book),
+        "n_failed_checks": sum(check.failures != 0 for check in run.checks or ()),
+        "heat_colours": [f"rgb{colour}" for colour in pictures.HEAT_COLOURS],
+    }
+
+
+def _identity(run: Run) -> list[tuple[str, str]]:
+    """What the run used, by name."""
+    named = [
+        ("model", run.run_id),
+        ("preset", run.manifest.get("preset")),
+        ("data set", run.dataset),
+        ("backbone", run.manifest.get("backbone", run.features)),
+    ]
+    return [(name, value) for name, value in named if isinstance(value, str) and value]
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("beam_jobs", "templates"),
+        autoescape=True,  # ids and categories come from catalogues
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["count"] = formats.count
+    environment.filters["words"] = formats.words
+    environment.filters["clipped"] = formats.clipped
+    return environment
+
+
+def _style() -> str:
+    style = resources.files("beam_jobs") / "templates" / "report.css"
+    return style.read_text(encoding="utf-8")
+
+
+def _policy(style: str) -> str:
+    """A content security policy for this page's own style sheet and data: pictures."""
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
