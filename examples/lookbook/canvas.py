@@ -11,8 +11,10 @@ from examples.lookbook.styles import Colour, darker
 
 # Everything is drawn at twice its size and halved at the end: smooth edges for little.
 SUPERSAMPLE = 2
-# Shading is drawn this much coarser and stretched: soft folds without a blur.
-_SHADE_STEP = 10
+# Shading is drawn coarser, averaged and stretched: soft folds without a blur.
+_SHADE_STEP = 4
+_SHADE_BLUR = 3
+_THIN_PX = 4
 
 Box = tuple[int, int, int, int]
 
@@ -41,6 +43,8 @@ class Canvas:
         self._scale = px_per_head
         self._random = randomness
         self._owners = Image.new("L", image.size)
+        self._pen = ImageDraw.Draw(image)
+        self._owner_pen = ImageDraw.Draw(self._owners)
 
     def fill(
         self,
@@ -87,16 +91,16 @@ class Canvas:
         x, y = self._pixel(centre)
         reach = max(1.0, radius * self._scale)
         box = (x - reach, y - reach, x + reach, y + reach)
-        ImageDraw.Draw(self.image).ellipse(box, fill=colour)
-        ImageDraw.Draw(self._owners).ellipse(box, fill=self.tag)
+        self._pen.ellipse(box, fill=colour)
+        self._owner_pen.ellipse(box, fill=self.tag)
 
     def visible(self, tag: int) -> Box | None:
         """Returns the tight pixel box of what can still be seen of an owner."""
         return self._owners.point([int(value == tag) for value in range(256)]).getbbox()
 
-    def seen_px(self, tag: int) -> int:
-        """Returns how many pixels can still be seen of an owner."""
-        return self._owners.histogram()[tag]
+    def seen_px(self) -> list[int]:
+        """Returns how many pixels can still be seen of each owner."""
+        return self._owners.histogram()
 
     def _pixel(self, point: Point) -> Point:
         return (
@@ -105,8 +109,10 @@ class Canvas:
         )
 
     def _stroke(self, pixels: Sequence[Point], colour: Colour, width: int) -> None:
-        ImageDraw.Draw(self.image).line(pixels, colour, width, joint="curve")
-        ImageDraw.Draw(self._owners).line(pixels, self.tag, width)
+        # Joints cost more than the line and do not show on a thin one.
+        joint = "curve" if width > _THIN_PX else None
+        self._pen.line(pixels, colour, width, joint)
+        self._owner_pen.line(pixels, self.tag, width)
 
     def _patch(
         self, paint: Fabric | Colour, size: tuple[int, int], angle: float
@@ -121,15 +127,16 @@ class Canvas:
         for step in range(9):
             away = abs((step - 4) / 4 - 0.5 * self.light)
             across.append(round(255 * (1.0 - depth * min(1.0, away**2 / 1.6))))
-        coarse = (max(3, size[0] // _SHADE_STEP), max(3, size[1] // _SHADE_STEP))
+        coarse = tuple(max(2 * _SHADE_BLUR, side // _SHADE_STEP) for side in size)
         shade = Image.frombytes("L", (9, 1), bytes(across)).resize(
-            coarse, Image.Resampling.BILINEAR
+            (coarse[0], coarse[1]), Image.Resampling.BILINEAR
         )
         draw = ImageDraw.Draw(shade)
         for _ in range(folds):
             x = self._random.uniform(0.12, 0.88) * coarse[0]
             drift = self._random.uniform(-0.1, 0.1) * coarse[0]
             top = self._random.uniform(0.0, 0.55) * coarse[1]
-            draw.line((x, top, x + drift, coarse[1]), round(255 * (0.94 - depth)), 1)
-        shade = shade.resize(size, Image.Resampling.BICUBIC)
+            draw.line((x, top, x + drift, coarse[1]), round(255 * (0.86 - depth)), 2)
+        shade = shade.reduce(_SHADE_BLUR)
+        shade = shade.resize(size, Image.Resampling.BILINEAR)
         return Image.merge("RGB", (shade, shade, shade))

@@ -3,6 +3,7 @@
 Lengths are in heads (the height of a head), x to the right and y downwards.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -35,13 +36,15 @@ def slope(start: Point, end: Point) -> float:
     return math.atan2(end[0] - start[0], end[1] - start[1])
 
 
-def rounded(points: Sequence[Point], times: int = 2) -> list[Point]:
+def rounded(
+    points: Sequence[Point], times: int = 2, share: float = 0.25
+) -> list[Point]:
     """Cuts the corners of a closed polygon (Chaikin); a doubled point stays sharp."""
     for _ in range(times):
         cut: list[Point] = []
         for index, point in enumerate(points):
             following = points[(index + 1) % len(points)]
-            cut += [lerp(point, following, 0.25), lerp(point, following, 0.75)]
+            cut += [lerp(point, following, share), lerp(point, following, 1 - share)]
         points = cut
     return list(points)
 
@@ -50,7 +53,7 @@ def curve(points: Sequence[Point], times: int = 2) -> list[Point]:
     """Cuts the corners of an open path; its two ends stay where they are."""
     for _ in range(times):
         cut = [points[0]]
-        for start, end in zip(points, points[1:], strict=False):
+        for start, end in itertools.pairwise(points):
             cut += [lerp(start, end, 0.25), lerp(start, end, 0.75)]
         points = [*cut, points[-1]]
     return list(points)
@@ -79,10 +82,3 @@ def tube(path: Sequence[Point], radii: Sequence[float]) -> list[Point]:
         left.append(polar(point, across, radius))
         right.append(polar(point, across, -radius))
     return left + right[::-1]
-
-
-def ring(outline: Sequence[Point], share: float) -> list[Point]:
-    """Returns the outline shrunk towards its middle."""
-    x = sum(point[0] for point in outline) / len(outline)
-    y = sum(point[1] for point in outline) / len(outline)
-    return [lerp((x, y), point, share) for point in outline]

@@ -1,7 +1,8 @@
 """The looks: what the garments of one outfit have in common.
 
 A look is a pattern family, a trim, a formality and a season. Every palette serves
-three of the six looks, so a colour says little about the look that wears it.
+three of the six looks and is the favourite of one at most, so a colour says a little
+about the look that wears it, and not much.
 """
 
 import enum
@@ -66,7 +67,11 @@ class Palette:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One style; `palettes` are positions in `PALETTES`."""
+    """One style.
+
+    `palettes` are positions in `PALETTES`, the favourite first; `scale` is how large
+    its motifs are.
+    """
 
     name: str
     pattern: Pattern
@@ -74,6 +79,7 @@ class Look:
     formality: Formality
     season: Season
     palettes: tuple[int, ...]
+    scale: float
 
 
 def _palette(light: str, dark: str, hues: str, neutral: str) -> Palette:
@@ -97,6 +103,14 @@ PALETTES: tuple[Palette, ...] = (
     _palette("ecf5f6", "10344a", "1e82a0 6eb9aa f0966e", "82969b"),
 )
 
+# What white looks like in each season.
+LIGHTS: dict[Season, Colour] = {
+    Season.SPRING: (246, 255, 244),
+    Season.SUMMER: (255, 250, 228),
+    Season.AUTUMN: (255, 230, 204),
+    Season.WINTER: (222, 236, 255),
+}
+
 LOOKS: tuple[Look, ...] = (
     Look(
         "coastal",
@@ -105,6 +119,7 @@ LOOKS: tuple[Look, ...] = (
         Formality.CASUAL,
         Season.SUMMER,
         (0, 7, 5, 4),
+        1.35,
     ),
     Look(
         "heritage",
@@ -113,6 +128,7 @@ LOOKS: tuple[Look, ...] = (
         Formality.SMART,
         Season.AUTUMN,
         (1, 3, 0, 6),
+        0.85,
     ),
     Look(
         "retro",
@@ -120,7 +136,8 @@ LOOKS: tuple[Look, ...] = (
         Trim.SCALLOP,
         Formality.DRESSY,
         Season.SPRING,
-        (0, 2, 6, 4),
+        (6, 0, 2, 4),
+        1.0,
     ),
     Look(
         "garden",
@@ -129,6 +146,7 @@ LOOKS: tuple[Look, ...] = (
         Formality.DRESSY,
         Season.SUMMER,
         (2, 5, 6, 1),
+        1.15,
     ),
     Look(
         "urban",
@@ -137,6 +155,7 @@ LOOKS: tuple[Look, ...] = (
         Formality.SMART,
         Season.WINTER,
         (4, 3, 1, 7),
+        0.65,
     ),
     Look(
         "festival",
@@ -145,6 +164,7 @@ LOOKS: tuple[Look, ...] = (
         Formality.CASUAL,
         Season.AUTUMN,
         (3, 5, 2, 7),
+        1.25,
     ),
 )
 
