@@ -5,9 +5,38 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
 PACKAGE = "complete_the_look"
+
+
+@keras.saving.register_keras_serializable(PACKAGE)
+class Standardize(keras.layers.Layer):
+    """(x − mean) / deviation over the last axis, with statistics that are set once.
+
+    A backbone's features share a large mean and differ in scale by orders of magnitude;
+    heads trained on a few thousand pairs do much better without both.
+    """
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        """Create the statistics, which leave the input as it is until they are set."""
+        shape = (input_shape[-1],)
+        self.mean = self.add_weight(
+            shape=shape, initializer="zeros", trainable=False, name="mean"
+        )
+        self.deviation = self.add_weight(
+            shape=shape, initializer="ones", trainable=False, name="deviation"
+        )
+
+    def set_statistics(self, mean: np.ndarray, deviation: np.ndarray) -> None:
+        """Set both, [dim] each; a feature that never varies is left unscaled."""
+        self.mean.assign(mean)
+        self.deviation.assign(np.where(deviation > 0, deviation, 1.0))
+
+    def call(self, features: keras.KerasTensor) -> keras.KerasTensor:
+        """[..., dim] of any float type to [..., dim] float32."""
+        return (ops.cast(features, "float32") - self.mean) / self.deviation
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

@@ -18,7 +18,13 @@ import keras
 from keras import ops
 
 from trainer.config import ModelConfig
-from trainer.layers import PACKAGE, CategoryAttention, EmbeddingHead, squared_distance
+from trainer.layers import (
+    PACKAGE,
+    CategoryAttention,
+    EmbeddingHead,
+    Standardize,
+    squared_distance,
+)
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -49,6 +55,8 @@ class StyleModel(keras.Model):
         self.categories = list(categories)
         self.sizes = ModelConfig(**(sizes or {}))
         dim, rate = self.sizes.embedding_dim, self.sizes.dropout
+        self.standardize_pooled = Standardize(name="standardize_pooled")
+        self.standardize_regions = Standardize(name="standardize_regions")
         self.global_head = EmbeddingHead(
             self.sizes.global_units, dim, dropout=rate, name="global_head"
         )
@@ -62,6 +70,8 @@ class StyleModel(keras.Model):
 
     def build(self, *_: Any) -> None:
         """Create the weights; the sizes are known without an input."""
+        self.standardize_pooled.build((None, self.global_dim))
+        self.standardize_regions.build((None, None, self.region_dim))
         self.global_head.build((None, self.global_dim))
         self.local_head.build((None, None, self.region_dim))
         self.key_head.build((None, None, self.region_dim))
@@ -85,7 +95,7 @@ class StyleModel(keras.Model):
         names = ("scene", "positive", "negative")
         pooled = ops.concatenate([triplets[name] for name in names])
         scene, positive, negative = ops.split(
-            self.global_head(ops.cast(pooled, "float32"), training=training), 3
+            self.global_head(self.standardize_pooled(pooled), training=training), 3
         )
         local, attention = self._regions(
             triplets["regions"], triplets["category"], training=training
@@ -103,7 +113,7 @@ class StyleModel(keras.Model):
         training: bool = False,
     ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
         """Region embeddings [n, n_regions, dim] and their attention [n, n_regions]."""
-        regions = ops.cast(regions, "float32")
+        regions = self.standardize_regions(regions)
         keys = self.key_head(regions, training=training)
         return (
             self.local_head(regions, training=training),
@@ -112,7 +122,7 @@ class StyleModel(keras.Model):
 
     def embed_products(self, pooled: keras.KerasTensor) -> keras.KerasTensor:
         """f_p: [n, global_dim] to unit vectors [n, embedding_dim]."""
-        return self.global_head(ops.cast(pooled, "float32"), training=False)
+        return self.global_head(self.standardize_pooled(pooled), training=False)
 
     def embed_scenes(
         self,
@@ -146,7 +156,7 @@ class StyleModel(keras.Model):
         Returns:
             [n, n_categories, embedding_dim].
         """
-        regions = ops.cast(regions, "float32")
+        regions = self.standardize_regions(regions)
         local = self.local_head(regions, training=False)
         attention = self.attention.over_categories(self.key_head(regions))
         scene = self.embed_products(pooled)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from etils import epath
 
@@ -29,7 +30,12 @@ from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from trainer.config import TrainConfig, parse_preset
-from trainer.data import read_categories, read_triplets
+from trainer.data import (
+    TripletTable,
+    feature_statistics,
+    read_categories,
+    read_triplets,
+)
 from trainer.export import save_model, weights_digest
 from trainer.features import FeatureReader
 from trainer.loop import History, train
@@ -154,6 +160,7 @@ def _train_into(
                 sizes=dataclasses.asdict(config.model),
             )
             model.build()
+            _standardize(model, tables[Split.TRAIN])
         history = train(
             model,
             tables,
@@ -162,6 +169,13 @@ def _train_into(
             log_dir=str(folder / "tensorboard"),
         )
     _write_model(folder, model, history, provenance | {"counts": counts})
+
+
+def _standardize(model: StyleModel, table: TripletTable) -> None:
+    """Give the model the statistics of the train split, and of nothing else."""
+    pooled = np.concatenate([table.scenes, table.products])
+    model.standardize_pooled.set_statistics(*feature_statistics(pooled))
+    model.standardize_regions.set_statistics(*feature_statistics(table.regions))
 
 
 def _write_model(
