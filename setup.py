@@ -37,12 +37,10 @@ EXTRAS = {
         "hypothesis>=6.150",
         "import-linter>=2.7",
         "mypy>=1.19",
-        "psutil>=7",
         "pytest>=9",
         "ruff>=0.14",
         "tensorboard>=2.20",
         "types-PyYAML",
-        "types-psutil",
     ],
 }
 

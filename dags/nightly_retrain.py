@@ -1,0 +1,223 @@
+"""Nightly retraining: from a catalogue to published rankings, one task per stage.
+
+Wiring only. The jobs are modules named in commands; what they find is under the root,
+through the receipts of the run's date (`tfrecords_schema.layout`). Running a date again
+redoes nothing that is complete and replaces nothing but that date.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+
+from airflow.providers.apache.beam.operators.beam import (
+    BeamRunPythonPipelineOperator,
+)
+from airflow.providers.standard.operators.bash import BashOperator
+from airflow.sdk import DAG, Param, TriggerRule
+
+RUN_DATE = "{{ (dag_run.logical_date or dag_run.run_after) | ds }}"
+
+# Deployment settings. They come from the environment of the Airflow processes, so that
+# the file reads nothing when it is parsed.
+PYTHON = os.environ.get("COMPLETE_THE_LOOK_PYTHON", sys.executable)
+RUNNER = os.environ.get("COMPLETE_THE_LOOK_RUNNER", "DirectRunner")
+RETRIES = int(os.environ.get("COMPLETE_THE_LOOK_RETRIES", "2"))
+
+RUN_OPTIONS = {"root": "{{ params.root }}", "run_date": RUN_DATE}
+CATALOG_OPTIONS = {
+    "catalog": "{{ params.catalog }}",
+    "domain": "{{ params.domain }}",
+}
+
+
+def beam_task(
+    stage: str,
+    *,
+    doc_md: str,
+    timeout_h: float,
+    trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS,
+    **options: str,
+) -> BeamRunPythonPipelineOperator:
+    """A Beam job as a task, on the deployment's runner."""
+    return BeamRunPythonPipelineOperator(
+        task_id=stage,
+        py_file=f"beam_jobs.{stage}",
+        py_options=["-m"],
+        py_interpreter=PYTHON,
+        runner=RUNNER,
+        pipeline_options={**RUN_OPTIONS, **options},
+        execution_timeout=datetime.timedelta(hours=timeout_h),
+        trigger_rule=trigger_rule,
+        doc_md=doc_md,
+    )
+
+
+def module_task(
+    stage: str,
+    module: str,
+    *,
+    doc_md: str,
+    timeout_h: float = 1,
+    trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS,
+    **options: str,
+) -> BashOperator:
+    """A plain module as a task.
+
+    Values reach the shell through the environment only, never as part of the command,
+    so that nothing in a parameter is ever run.
+    """
+    values = {**RUN_OPTIONS, **options}
+    arguments = " ".join(f'--{name}="$OPTION_{name.upper()}"' for name in values)
+    return BashOperator(
+        task_id=stage,
+        bash_command=f'exec "$OPTION_PYTHON" -m {module} {arguments}',
+        env={
+            "OPTION_PYTHON": PYTHON,
+            **{f"OPTION_{name.upper()}": value for name, value in values.items()},
+        },
+        append_env=True,
+        execution_timeout=datetime.timedelta(hours=timeout_h),
+        trigger_rule=trigger_rule,
+        doc_md=doc_md,
+    )
+
+
+with DAG(
+    dag_id="nightly_retrain",
+    description="Catalogue → data set → model → gate → rankings → report",
+    doc_md=__doc__,
+    schedule="0 2 * * *",
+    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    catchup=False,
+    max_active_runs=1,
+    dagrun_timeout=datetime.timedelta(hours=12),
+    tags=["complete-the-look", "training"],
+    default_args={
+        "owner": "complete-the-look",
+        "retries": RETRIES,
+        "retry_delay": datetime.timedelta(minutes=5),
+        "retry_exponential_backoff": True,
+        "max_retry_delay": datetime.timedelta(hours=1),
+    },
+    params={
+        "root": Param(
+            os.environ.get("COMPLETE_THE_LOOK_ROOT", "runs"),
+            type="string",
+            minLength=1,
+            description="Storage root, a folder or gs://bucket/prefix",
+        ),
+        "catalog": Param(
+            os.environ.get("COMPLETE_THE_LOOK_CATALOG", "catalog"),
+            type="string",
+            minLength=1,
+            description="Folder with <domain>.json and <domain>-cat.json",
+        ),
+        "domain": Param(
+            "fashion", enum=["fashion", "home"], description="Which catalogue"
+        ),
+        "image_host": Param(
+            os.environ.get("COMPLETE_THE_LOOK_IMAGE_HOST", "http://i.pinimg.com"),
+            type="string",
+            pattern="^https?://",
+            description="Host of the pictures",
+        ),
+        "backbone": Param(
+            "ResNet50",
+            type="string",
+            minLength=1,
+            description="keras.applications model, or a .keras backbone file",
+        ),
+        "preset": Param("paper", type="string", minLength=1, description="The model"),
+    },
+) as dag:
+    fetch_images = beam_task(
+        "fetch_images",
+        timeout_h=6,
+        image_host="{{ params.image_host }}",
+        **CATALOG_OPTIONS,
+        doc_md="""Fetch what the image store lacks.
+
+**If this fails**: the last lines name the commonest codes and a URL of each. A host
+that is down: clear the task when it is back, only missing pictures are asked for.""",
+    )
+    build_dataset = beam_task(
+        "build_dataset",
+        timeout_h=4,
+        **CATALOG_OPTIONS,
+        doc_md="""Crop, split, mine negatives, write TFRecord shards.
+
+**If this fails**: an error about the catalogue names file, value and option; mend the
+catalogue and clear the task. Half-written versions are cleared by the next try.""",
+    )
+    extract_features = beam_task(
+        "extract_features",
+        timeout_h=6,
+        backbone="{{ params.backbone }}",
+        doc_md="""Run the frozen backbone over pictures that are not cached yet.
+
+**If this fails**: out of memory means too many workers on one machine, each holds the
+backbone. Clear the task; a complete segment is never computed again.""",
+    )
+    train = module_task(
+        "train",
+        "trainer.task",
+        timeout_h=6,
+        preset="{{ params.preset }}",
+        doc_md="""Train the style embedding.
+
+**If this fails**: a loss that is not finite asks for a lower `--learning_rate`; an
+empty split for a larger catalogue. Yesterday's champion stays in force.""",
+    )
+    evaluate = module_task(
+        "evaluate",
+        "trainer.evaluate",
+        doc_md="""Measure the model and the baselines on held-out scenes.
+
+**If this fails**: the model is complete; clear the task.""",
+    )
+    gate = module_task(
+        "gate",
+        "trainer.gate",
+        doc_md="""Decide whether the model may replace the champion.
+
+Succeeds whatever the verdict; `models/<run_id>/gate.json` says why. **If this fails**:
+a metric is missing, so clear `evaluate`.""",
+    )
+    promote = module_task(
+        "promote",
+        "trainer.promote",
+        doc_md="""Make the model the champion; skipped when the gate refused it.
+
+**If this fails**: the pointer `models/champion.json` could not be replaced and still
+names the old champion. Clear the task.""",
+    )
+    rank_catalog = beam_task(
+        "rank_catalog",
+        timeout_h=6,
+        # `promote` is skipped when the gate refuses: the old champion ranks then.
+        trigger_rule=TriggerRule.NONE_FAILED,
+        doc_md="""Rank every scene × category with the champion.
+
+**If this fails**: a champion of another backbone needs that backbone's features; set
+the `backbone` parameter to the champion's and clear from `extract_features`.""",
+    )
+    publish = module_task(
+        "publish",
+        "beam_jobs.publish",
+        doc_md="""Stage, check, and replace the date in the published tables.
+
+**If this fails**: a check refused the tables, `runs/<date>/checks.json` has rows that
+break it. Nothing was published, and what readers see is unchanged.""",
+    )
+    report = module_task(
+        "report",
+        "beam_jobs.report",
+        doc_md="""Write `reports/<date>/index.html`.
+
+**If this fails**: everything is published already; clear the task.""",
+    )
+
+    fetch_images >> build_dataset >> extract_features >> train >> evaluate
+    evaluate >> gate >> promote >> rank_catalog >> publish >> report

@@ -1,0 +1,206 @@
+"""Run the DAG `nightly_retrain` once on this machine, for `make run`.
+
+Prepares a catalogue and its image host, runs the DAG through Airflow on SQLite with no
+server, shows each stage as it ends, and says where everything is. Nothing of it is left
+running afterwards.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import datetime
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from examples.lookbook.host import serve
+from infra.local.catalogs import find_catalog
+from infra.local.progress import StageProgress
+from tfrecords_schema import storage
+from tfrecords_schema.errors import InputError, exit_on_input_error
+from tfrecords_schema.layout import Root, Stage, parse_run_date
+
+PROJECT = Path(__file__).resolve().parents[2]
+AIRFLOW_HOME = PROJECT / ".airflow"
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run one night."""
+    arguments = _parser().parse_args(argv)
+    run_date = parse_run_date(arguments.run_date or _today())
+    root = Path(arguments.root or "runs").resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    backbone = _backbone(arguments.backbone)
+    catalog = find_catalog(arguments.data, root / "sources")
+    environment = _airflow_environment()
+    _migrate(environment)
+    with _image_host(arguments.image_host, catalog.folder, catalog.host) as host:
+        conf = {
+            "root": str(root),
+            "catalog": str(catalog.folder),
+            "domain": catalog.domain,
+            "image_host": host,
+            "backbone": backbone,
+            "preset": arguments.preset or "paper",
+        }
+        _run_dag(conf, run_date, environment)
+    _say_where(Root.of(str(root)), run_date)
+
+
+def _parser() -> argparse.ArgumentParser:
+    """Options, empty where `make` has none to pass on."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", default="", help="catalogue folder, or stl")
+    parser.add_argument("--backbone", default="", help="name or .keras file")
+    parser.add_argument("--root", default="", help="output root")
+    parser.add_argument("--run-date", default="", help="YYYY-MM-DD")
+    parser.add_argument("--preset", default="", help="the model")
+    parser.add_argument("--image-host", default="", help="URL of the pictures")
+    return parser
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
+
+
+def _backbone(option: str) -> str:
+    """The backbone option, a file's path made absolute: tasks run elsewhere."""
+    if not option.endswith(".keras"):
+        return option or "ResNet50"
+    path = Path(option).resolve()
+    if not path.is_file():
+        raise InputError(f"BACKBONE={option} does not exist")
+    return str(path)
+
+
+@contextlib.contextmanager
+def _image_host(option: str, folder: Path, default: str | None) -> Iterator[str]:
+    """The host of the pictures; without one the catalogue's own folder is served."""
+    if option or default:
+        yield option or str(default)
+        return
+    if not (folder / "400x").is_dir():
+        raise InputError(
+            f"{folder} has no pictures (400x/…); set IMAGE_HOST=<url> to where they are"
+        )
+    with serve(folder) as url:
+        yield url
+
+
+def _airflow_environment() -> dict[str, str]:
+    """Airflow in the project's folder, on SQLite, without examples or servers."""
+    return {
+        **os.environ,
+        "AIRFLOW_HOME": str(AIRFLOW_HOME),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "COMPLETE_THE_LOOK_PYTHON": sys.executable,
+        # A person is waiting: a failure is shown at once and not tried again.
+        "COMPLETE_THE_LOOK_RETRIES": "0",
+        "PYTHONUNBUFFERED": "1",
+        "TF_CPP_MIN_LOG_LEVEL": "2",
+        # A shell in colour would put escapes into the log that is shown on failure.
+        "NO_COLOR": "1",
+    }
+
+
+def _airflow(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "airflow", *arguments]
+
+
+def _migrate(environment: dict[str, str]) -> None:
+    """Make Airflow's database, once per version of the lock file."""
+    lock = (PROJECT / "requirements.lock").read_bytes()
+    stamp = AIRFLOW_HOME / "migrated"
+    if stamp.exists() and stamp.read_bytes() == lock:
+        return
+    print("Making Airflow's database in .airflow/ …", flush=True)
+    AIRFLOW_HOME.mkdir(exist_ok=True)
+    log = AIRFLOW_HOME / "migrate.log"
+    with log.open("wb") as out:
+        result = subprocess.run(
+            _airflow("db", "migrate"),
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+    if result.returncode:
+        raise InputError(f"airflow db migrate failed; see {log}")
+    stamp.write_bytes(lock)
+
+
+def _run_dag(
+    conf: dict[str, str], run_date: datetime.date, environment: dict[str, str]
+) -> None:
+    """Run the DAG to its end, showing its stages.
+
+    Raises:
+        InputError: a task failed; its last lines have been shown.
+    """
+    runs = Path(conf["root"]) / "runs" / run_date.isoformat()
+    runs.mkdir(parents=True, exist_ok=True)
+    log_path = runs / "airflow.log"
+    command = _airflow(
+        "dags", "test", "nightly_retrain", run_date.isoformat(),
+        "--conf", json.dumps(conf),
+    )  # fmt: skip
+    print(f"Run {run_date} of nightly_retrain; full log in {log_path}", flush=True)
+    progress = StageProgress(Root.of(conf["root"]), run_date, list(Stage))
+    with (
+        log_path.open("w") as log,
+        subprocess.Popen(
+            command,
+            env=environment,
+            cwd=PROJECT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+        ) as process,
+    ):
+        assert process.stdout is not None
+        try:
+            for line in process.stdout:
+                log.write(line)
+                log.flush()
+                progress.see(line)
+        except KeyboardInterrupt:
+            process.terminate()
+            raise
+    if process.returncode or progress.failed:
+        progress.show_failure()
+        raise InputError(f"the run failed; the full log is in {log_path}")
+
+
+def _say_where(root: Root, run_date: datetime.date) -> None:
+    """Print the headline figures, every warning once, and where everything is."""
+    receipts = [root.receipt(run_date, stage) for stage in Stage]
+    outputs = {receipt.stage: receipt.outputs for receipt in receipts}
+    trained = outputs[Stage.TRAIN]
+    model = root.model(trained["model"])
+    verdict = storage.read_json(model / "gate.json")
+    # The header, the table of all models, and the differences.
+    blocks = (model / "metrics.txt").read_text().split("\n\n")[:3]
+    print("\n" + "\n\n".join(blocks) + "\n")
+    for note in dict.fromkeys(note for receipt in receipts for note in receipt.notes):
+        print(f"WARNING: {note}")
+    promoted = "promoted" if verdict["promoted"] else "not promoted"
+    print(f"The gate: {promoted}. {'; '.join(verdict['reasons'])}")
+    print(f"model      {model}")
+    print(f"metrics    {model / 'metrics.json'}")
+    print(f"champion   {root.champion}")
+    print(f"dataset    {root.dataset(trained['dataset'])}")
+    print(f"warehouse  {root.warehouse}")
+    print(f"report     {root.report(run_date) / 'index.html'}")
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)

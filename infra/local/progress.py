@@ -1,0 +1,82 @@
+"""Show an Airflow run on a terminal: a line a stage, and a failed one's last words."""
+
+from __future__ import annotations
+
+import collections
+import datetime
+import re
+import time
+
+from tfrecords_schema.layout import Receipt, Root, Stage
+
+_TASK_START = re.compile(r"\[DAG TEST\] starting task_id=(\w+)")
+_TASK_END = re.compile(r"\[DAG TEST\] end task task_id=(\w+)")
+_LAST_LINES = 25
+_COUNTS_SHOWN = 6
+
+
+class StageProgress:
+    """Follows the log of `airflow dags test`.
+
+    Attributes:
+        failed: the stage that failed, or None.
+    """
+
+    def __init__(
+        self, root: Root, run_date: datetime.date, stages: list[Stage]
+    ) -> None:
+        """Start following.
+
+        Args:
+            root: where the stages leave their receipts.
+            run_date: the run.
+            stages: in their order.
+        """
+        self._root = root
+        self._run_date = run_date
+        self._stages = stages
+        self._current: Stage | None = None
+        self._started = 0.0
+        self._lines: collections.deque[str] = collections.deque(maxlen=400)
+        self.failed: Stage | None = None
+
+    def see(self, line: str) -> None:
+        """Take the next line of the log."""
+        if start := _TASK_START.search(line):
+            self._current = Stage(start[1])
+            self._started = time.monotonic()
+            self._lines.clear()
+        if self._current:
+            self._lines.append(line.rstrip())
+        if "[DAG TEST] Error running task" in line:
+            self.failed = self._current
+        elif (end := _TASK_END.search(line)) and self.failed is None:
+            self._show_end(Stage(end[1]))
+
+    def _show_end(self, stage: Stage) -> None:
+        number = self._stages.index(stage) + 1
+        seconds = time.monotonic() - self._started
+        receipt = self._root.find_receipt(self._run_date, stage)
+        told = "" if receipt is None else _told(receipt)
+        if receipt is not None and receipt.reused:
+            told = f"complete already; {told}"
+        print(
+            f"[{number:2}/{len(self._stages)}] {stage:<17} {seconds:6.0f} s  {told}",
+            flush=True,
+        )
+
+    def show_failure(self) -> None:
+        """Print the last lines of the stage that failed."""
+        stage = self.failed or self._current
+        print(f"\nStage {stage} failed. Its last lines:\n")
+        for line in list(self._lines)[-_LAST_LINES:]:
+            print(f"    {line}")
+
+
+def _told(receipt: Receipt) -> str:
+    """The first few counts of a stage, or where it has none what came out."""
+    if receipt.counts:
+        shown = [f"{name} {count:,}" for name, count in receipt.counts.items()]
+    else:
+        shown = [f"{name} {value or 'none'}" for name, value in receipt.outputs.items()]
+    return ", ".join(shown[:_COUNTS_SHOWN])

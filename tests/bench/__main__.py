@@ -1,0 +1,50 @@
+"""`make bench`: measure, print a table, write `build/bench.json`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.bench.rows import Row, format_rows, write_rows
+
+OUTPUT = Path("build/bench.json")
+
+
+def _run_night() -> list[Row]:
+    from tests.bench.night import run_night
+
+    return run_night()
+
+
+def _features() -> list[Row]:
+    from tests.bench.features import features_vs_forward
+
+    return features_vs_forward()
+
+
+# Imported when run: the night must be measured from a small process.
+BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
+    ("run_wall_s", "run_peak_rss_mib"): _run_night,
+    ("features_vs_forward",): _features,
+}
+
+
+def main() -> None:
+    """Run the benchmarks that were asked for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="name of one row")
+    only = parser.parse_args().only
+    chosen = [run for names, run in BENCHMARKS.items() if not only or only in names]
+    if not chosen:
+        known = ", ".join(name for names in BENCHMARKS for name in names)
+        print(f"error: ONLY={only} is not one of: {known}", file=sys.stderr)
+        sys.exit(2)
+    rows = [row for run in chosen for row in run()]
+    write_rows(rows, OUTPUT)
+    print(f"\n{format_rows(rows)}\n\nwritten to {OUTPUT}")
+
+
+if __name__ == "__main__":
+    main()

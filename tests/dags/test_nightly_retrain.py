@@ -1,0 +1,133 @@
+"""The nightly DAG: what it wires, what it promises, and what parsing it costs."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tfrecords_schema.layout import Stage
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+# Parsed in a process of its own: Airflow wants its home set before it is imported, and
+# what the file imports is part of what is tested.
+_DESCRIBE = """
+import json, runpy, sys
+dag = runpy.run_path(sys.argv[1])["dag"]
+dag.validate()
+print(json.dumps({
+    "heavy": sorted({"tensorflow", "apache_beam", "keras"} & set(sys.modules)),
+    "rooms": sorted({"beam_jobs", "trainer", "tfrecords_schema"} & set(sys.modules)),
+    "max_active_runs": dag.max_active_runs,
+    "catchup": dag.catchup,
+    "params": {name: param for name, param in dag.params.dump().items()},
+    "tasks": {
+        task.task_id: {
+            "type": type(task).__name__,
+            "upstream": sorted(task.upstream_task_ids),
+            "retries": task.retries,
+            "timeout_s": task.execution_timeout.total_seconds(),
+            "doc": task.doc_md,
+            "owner": task.owner,
+            "trigger_rule": getattr(task.trigger_rule, "value", task.trigger_rule),
+            "command": getattr(task, "bash_command", None),
+            "env": getattr(task, "env", None),
+            "options": getattr(task, "pipeline_options", None),
+        }
+        for task in dag.tasks
+    },
+}))
+"""
+
+
+@pytest.fixture(scope="module")
+def dag(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    home = tmp_path_factory.mktemp("airflow")
+    result = subprocess.run(
+        [sys.executable, "-c", _DESCRIBE, "dags/nightly_retrain.py"],
+        cwd=PROJECT,
+        env={"AIRFLOW_HOME": str(home), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout.splitlines()[-1])
+
+
+def test_parsing_imports_neither_heavy_libraries_nor_other_rooms(
+    dag: dict[str, Any],
+) -> None:
+    assert dag["heavy"] == []
+    assert dag["rooms"] == []
+
+
+def test_tasks_are_the_stages_in_order(dag: dict[str, Any]) -> None:
+    stages = [stage.value for stage in Stage]
+    assert sorted(dag["tasks"]) == sorted(stages)
+    for before, after in zip([None, *stages], stages, strict=False):
+        assert dag["tasks"][after]["upstream"] == ([before] if before else [])
+
+
+def test_beam_jobs_run_through_the_beam_operator(dag: dict[str, Any]) -> None:
+    by_beam = {
+        name
+        for name, task in dag["tasks"].items()
+        if task["type"] == "BeamRunPythonPipelineOperator"
+    }
+    assert by_beam == {
+        "fetch_images",
+        "build_dataset",
+        "extract_features",
+        "rank_catalog",
+    }
+
+
+def test_every_task_has_retries_a_timeout_an_owner_and_says_what_to_do(
+    dag: dict[str, Any],
+) -> None:
+    for name, task in dag["tasks"].items():
+        assert task["retries"] >= 1, name
+        assert 0 < task["timeout_s"] <= 12 * 3600, name
+        assert task["owner"] == "complete-the-look", name
+        assert "**If this fails**" in task["doc"], name
+
+
+def test_parameters_reach_the_shell_only_through_the_environment(
+    dag: dict[str, Any],
+) -> None:
+    for name, task in dag["tasks"].items():
+        if task["command"] is not None:
+            assert "{{" not in task["command"], name
+            assert "$(" not in task["command"], name
+            assert "{{ params.root }}" in task["env"].values(), name
+
+
+def test_every_task_gets_root_and_date(dag: dict[str, Any]) -> None:
+    for name, task in dag["tasks"].items():
+        values = (task["options"] or task["env"]).values()
+        assert "{{ params.root }}" in values, name
+        assert any("logical_date" in value for value in values), name
+
+
+def test_a_refused_model_does_not_stop_the_rankings(dag: dict[str, Any]) -> None:
+    # `promote` is skipped when the gate refuses; yesterday's champion ranks then.
+    assert dag["tasks"]["rank_catalog"]["trigger_rule"] == "none_failed"
+    # Whatever else fails must stop what comes after it.
+    others = {
+        name: task["trigger_rule"]
+        for name, task in dag["tasks"].items()
+        if name != "rank_catalog"
+    }
+    assert set(others.values()) == {"all_success"}
+
+
+def test_nights_do_not_overlap_and_the_past_is_not_made_up(dag: dict[str, Any]) -> None:
+    assert dag["max_active_runs"] == 1
+    assert dag["catchup"] is False
