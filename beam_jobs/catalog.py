@@ -13,7 +13,6 @@ import json
 import math
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from etils import epath
 
@@ -84,9 +83,17 @@ class Catalog:
 
 
 class _BadRow(Exception):
-    def __init__(self, code: RowCode, detail: object) -> None:
+    def __init__(self, code: RowCode, detail: str) -> None:
         self.code = code
-        self.detail = str(detail)[:_DETAIL_CHARS]
+        self.detail = detail[:_DETAIL_CHARS]
+
+
+def _shown(value: object) -> str:
+    """A bad value for people: text without lone surrogates, which no table holds."""
+    try:
+        return repr(value)
+    except RecursionError:
+        return "nested too deeply to show"
 
 
 def image_path(signature: str) -> str:
@@ -167,10 +174,11 @@ def _read_products(
 ) -> tuple[dict[str, str], list[Rejection], int]:
     """Products of the category file; the first of two equal keys is kept."""
     try:
-        items = json.loads(data, object_pairs_hook=list)
-    except ValueError as error:
+        # Objects as tuples of their pairs, so that a key that stands twice is seen.
+        items = json.loads(data, object_pairs_hook=tuple)
+    except (ValueError, RecursionError) as error:
         raise InputError(f"catalogue file {path} is not JSON: {error}") from None
-    if not _is_object(items):
+    if not isinstance(items, tuple):
         raise InputError(
             f"catalogue file {path} must hold one JSON object, product to category"
         )
@@ -181,8 +189,8 @@ def _read_products(
             _check_signature(product_id)
             if product_id in products:
                 raise _BadRow(RowCode.DUPLICATE_PRODUCT, product_id)
-            if not isinstance(category, str) or not category.strip():
-                raise _BadRow(RowCode.BAD_CATEGORY, f"{product_id}: {category!r}")
+            if not _is_name(category):
+                raise _BadRow(RowCode.BAD_CATEGORY, f"{product_id}: {_shown(category)}")
         except _BadRow as bad:
             rejections.append(Rejection(path.name, number, bad.code, bad.detail))
             continue
@@ -190,18 +198,20 @@ def _read_products(
     return products, rejections, len(items)
 
 
-def _is_object(items: Any) -> bool:
-    """Whether `object_pairs_hook=list` saw an object: a list of key-value tuples."""
-    return isinstance(items, list) and all(isinstance(item, tuple) for item in items)
+def _is_name(value: object) -> bool:
+    """Whether a value is text that a table can hold: no lone surrogates in it."""
+    if not isinstance(value, str) or not value.strip():
+        return False
+    return not any("\ud800" <= character <= "\udfff" for character in value)
 
 
 def _parse_pair(line: bytes, number: int, products: dict[str, str]) -> Pair:
     try:
         row = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _BadRow(RowCode.MALFORMED_JSON, line.decode(errors="replace")) from None
     if not isinstance(row, dict):
-        raise _BadRow(RowCode.MALFORMED_JSON, row)
+        raise _BadRow(RowCode.MALFORMED_JSON, _shown(row))
     for field in ("scene", "product", "bbox"):
         if field not in row:
             raise _BadRow(RowCode.MISSING_FIELD, field)
@@ -217,7 +227,7 @@ def _parse_pair(line: bytes, number: int, products: dict[str, str]) -> Pair:
 
 def _check_signature(value: object) -> str:
     if not isinstance(value, str) or not _SIGNATURE.fullmatch(value):
-        raise _BadRow(RowCode.BAD_SIGNATURE, repr(value))
+        raise _BadRow(RowCode.BAD_SIGNATURE, _shown(value))
     return value
 
 
@@ -227,18 +237,19 @@ def _parse_box(value: object) -> Box:
         or len(value) != 4
         or not all(_is_number(edge) for edge in value)
     ):
-        raise _BadRow(RowCode.BAD_BOX, value)
-    box = Box(*map(float, value))
-    if not all(0.0 <= edge <= 1.0 for edge in box):
-        raise _BadRow(RowCode.BOX_OUT_OF_RANGE, value)
+        raise _BadRow(RowCode.BAD_BOX, _shown(value))
+    if not all(0 <= edge <= 1 for edge in value):
+        raise _BadRow(RowCode.BOX_OUT_OF_RANGE, _shown(value))
+    box = Box(*(float(edge) + 0.0 for edge in value))  # -0.0 + 0.0 is 0.0
     if box.left >= box.right or box.top >= box.bottom:
-        raise _BadRow(RowCode.BOX_INVERTED, value)
+        raise _BadRow(RowCode.BOX_INVERTED, _shown(value))
     return box
 
 
 def _is_number(value: object) -> bool:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return is_number and math.isfinite(value)  # type: ignore[arg-type]
+    if isinstance(value, float):
+        return math.isfinite(value)
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def image_urls(catalog: Catalog, host: str) -> Iterator[tuple[str, str, str]]:

@@ -199,15 +199,19 @@ def missing_images(
 
 
 def _checked_host(host: str | None) -> str:
-    parts = urlsplit(host or "")
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(host or "")
+        is_url = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:  # such as an IPv6 address without its end
+        is_url = False
+    if not is_url:
         raise InputError(f"--image_host {host!r} is not an http or https URL")
     return str(host)
 
 
 def _config(options: FetchImagesOptions) -> FetchConfig:
     for name in ("connections", "max_bytes", "max_pixels", "deadline_s"):
-        if getattr(options, name) <= 0:
+        if not getattr(options, name) > 0:  # NaN is not above 0 either
             raise InputError(f"--{name} {getattr(options, name)} must be above 0")
     return FetchConfig(
         connections=options.connections,

@@ -65,6 +65,8 @@ def make_pool(limits: FetchLimits, connections: int) -> urllib3.PoolManager:
             backoff_factor=0.5,
             backoff_jitter=0.5,
             raise_on_status=False,
+            # A host may ask for hours; its pictures are asked for again next time.
+            retry_after_max=int(limits.timeout_s),
         ),
         headers={"User-Agent": "complete-the-look/0.1 (image pipeline)"},
     )
@@ -74,7 +76,8 @@ def fetch(pool: urllib3.PoolManager, url: str, limits: FetchLimits) -> Response:
     """Fetch one URL; network errors become codes, never exceptions."""
     try:
         response = pool.request("GET", url, preload_content=False)
-    except urllib3.exceptions.HTTPError as error:
+    # ValueError: urllib3 joins a redirect's address unchecked.
+    except (urllib3.exceptions.HTTPError, ValueError) as error:
         return Response(_error_code(error), detail=str(error)[:300])
     try:
         if response.status != 200:
@@ -93,7 +96,9 @@ def fetch(pool: urllib3.PoolManager, url: str, limits: FetchLimits) -> Response:
 def _read_body(response: urllib3.BaseHTTPResponse, limits: FetchLimits) -> Response:
     deadline = time.monotonic() + limits.deadline_s
     body = bytearray()
-    for chunk in response.stream(_CHUNK_BYTES):
+    # `stream` would wait for whole chunks and `read1` takes what is there, so that the
+    # deadline is seen between the drops of a slow drip.
+    while chunk := response.read1(_CHUNK_BYTES):
         body += chunk
         if len(body) > limits.max_bytes:
             return Response(ImageCode.TOO_MANY_BYTES, response.status)
@@ -104,6 +109,11 @@ def _read_body(response: urllib3.BaseHTTPResponse, limits: FetchLimits) -> Respo
 
 def _error_code(error: Exception) -> ImageCode:
     reason = getattr(error, "reason", None) or error
+    # Refused or unresolved; urllib3 counts it among the timeouts.
+    if isinstance(reason, urllib3.exceptions.NewConnectionError):
+        return ImageCode.CONNECTION_FAILED
+    if isinstance(reason, urllib3.exceptions.ResponseError):  # too many redirects
+        return ImageCode.HTTP_ERROR
     if isinstance(reason, urllib3.exceptions.TimeoutError):
         return ImageCode.TIMED_OUT
     if isinstance(

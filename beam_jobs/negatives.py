@@ -39,9 +39,12 @@ class NegativeRule:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("per_pair", "pool_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} {getattr(self, name)} is not at least 1")
+        for option, value in (
+            ("--negatives_per_pair", self.per_pair),
+            ("--negative_pool", self.pool_size),
+        ):
+            if value < 1:
+                raise ValueError(f"{option} {value} is not at least 1")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, order=True)

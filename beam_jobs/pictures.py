@@ -112,6 +112,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """The picture in RGB, transparency laid on white."""
     if image.mode == "RGB":
         return image
+    if image.mode.startswith("I;16"):  # Pillow would clip at 255, not scale
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.has_transparency_data:
         rgba = image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
@@ -135,20 +137,24 @@ def encode_jpeg(image: Image.Image) -> bytes:
 
 _HASH_SIDE = 8
 _DCT_SIDE = 32
-# The lowest rows of the DCT-II matrix; its scale cancels against the median.
+# The lowest rows of the DCT-II matrix, not normalised.
 _DCT = np.cos(
     np.pi / _DCT_SIDE * np.outer(np.arange(_HASH_SIDE), np.arange(_DCT_SIDE) + 0.5)
 )
+# A sixteenth of a grey level over all pixels. The frequencies of flat and symmetric
+# pictures are 0 but for noise, which must not decide bits: that of an encoder would
+# make the same picture another, that of floating point would differ between machines.
+_NOISE = _DCT_SIDE**2 / 16
 
 
 def perceptual_hash(image: Image.Image) -> str:
     """64 bits that near-duplicate pictures share but for a few.
 
-    The signs, about their median, of the lowest 8 × 8 frequencies of the picture at
-    32 × 32 grey pixels (a DCT hash; Zauner, "Implementation and benchmarking of
-    perceptual image hash functions", 2010, section 3.2.1).
+    Which of the lowest 8 × 8 frequencies of the picture at 32 × 32 grey pixels are
+    above their median (a DCT hash; Zauner, "Implementation and benchmarking of
+    perceptual image hash functions", 2010, section 3.2.1), by more than noise.
     """
     small = image.convert("L").resize((_DCT_SIDE, _DCT_SIDE), Image.Resampling.BILINEAR)
     spectrum = _DCT @ np.asarray(small, np.float64) @ _DCT.T
-    bits = spectrum > np.median(spectrum)
+    bits = spectrum > np.median(spectrum) + _NOISE
     return np.packbits(bits).tobytes().hex()

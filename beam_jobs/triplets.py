@@ -111,7 +111,8 @@ def _serve_requests(
     requests = list(joined["requests"])
     if not requests:
         return
-    (jpeg,) = joined["images"]
+    # Fetch jobs that ran at once may both have stored a content; either will do.
+    jpeg = min(joined["images"])
     image = open_jpeg(jpeg) if any(request.crop for request in requests) else None
     for request in requests:
         picture = (

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -204,9 +203,12 @@ def decode_image(data: bytes) -> ImageRecord:
     Raises:
         CorruptRecordError: the bytes are not such a record.
     """
-    get = _fields(data, "image")
+    fields = _Fields(data, "image")
     return ImageRecord(
-        get("sha256").decode(), get("jpeg"), int(get("width")), int(get("height"))
+        fields.text("sha256"),
+        fields.data("jpeg"),
+        fields.number("width"),
+        fields.number("height"),
     )
 
 
@@ -216,7 +218,7 @@ def decode_triplet(data: bytes) -> TripletRecord:
     Raises:
         CorruptRecordError: the bytes are not such a record.
     """
-    get = _fields(data, "triplet")
+    fields = _Fields(data, "triplet")
     texts = (
         "pair_id",
         "scene_id",
@@ -227,18 +229,19 @@ def decode_triplet(data: bytes) -> TripletRecord:
         "product_sha256",
         "negative_sha256",
     )
-    box, crop_px = get("box", many=True), get("crop_px", many=True)
+    box = fields.values("box", "float_list")
+    crop_px = fields.values("crop_px", "int64_list")
     if len(box) != 4 or len(crop_px) != 4:
         raise CorruptRecordError(f"triplet record with box {box}, crop {crop_px}")
     return TripletRecord(
-        negative_index=int(get("negative_index")),
+        negative_index=fields.number("negative_index"),
         box=box,
         crop_px=crop_px,
-        source_line=int(get("source_line")),
-        scene_crop=get("scene_crop"),
-        product=get("product"),
-        negative=get("negative"),
-        **{name: get(name).decode() for name in texts},
+        source_line=fields.number("source_line"),
+        scene_crop=fields.data("scene_crop"),
+        product=fields.data("product"),
+        negative=fields.data("negative"),
+        **{name: fields.text(name) for name in texts},
     )
 
 
@@ -248,34 +251,53 @@ def decode_feature(data: bytes) -> FeatureRecord:
     Raises:
         CorruptRecordError: the bytes are not such a record.
     """
-    get = _fields(data, "feature")
+    fields = _Fields(data, "feature")
     try:
-        pooled = np.frombuffer(get("pooled"), "<f2")
-        regions = np.frombuffer(get("regions"), "<f2")
-        regions = regions.reshape(-1, int(get("region_dim")))
+        pooled = np.frombuffer(fields.data("pooled"), "<f2")
+        regions = np.frombuffer(fields.data("regions"), "<f2")
+        regions = regions.reshape(-1, fields.number("region_dim"))
     except ValueError as error:
         raise CorruptRecordError(f"feature record: {error}") from None
-    return FeatureRecord(get("key").decode(), pooled, regions)
+    return FeatureRecord(fields.text("key"), pooled, regions)
 
 
-def _fields(data: bytes, kind: str) -> Callable[..., Any]:
-    """A getter over the fields of a serialised `tf.train.Example`.
+class _Fields:
+    """The fields of a serialised `tf.train.Example`, each checked for its type.
 
     Parsing the message by hand costs no TensorFlow import; TFDS's own decoding does.
     """
-    try:
-        example = tf_example_pb2.Example.FromString(data)
-    except Exception as error:  # protobuf's DecodeError differs between its back ends
-        raise CorruptRecordError(f"{kind} record does not parse: {error}") from None
-    fields = example.features.feature
 
-    def get(name: str, *, many: bool = False) -> Any:
-        kind_of = fields[name].WhichOneof("kind") if name in fields else None
-        values: Sequence[Any] = getattr(fields[name], kind_of).value if kind_of else []
-        if not many and len(values) != 1:
+    def __init__(self, data: bytes, kind: str) -> None:
+        self._kind = kind
+        try:
+            example = tf_example_pb2.Example.FromString(data)
+        except Exception as error:  # protobuf's DecodeError differs between back ends
+            raise CorruptRecordError(f"{kind} record does not parse: {error}") from None
+        self._features = example.features.feature
+
+    def text(self, name: str) -> str:
+        try:
+            return self.data(name).decode()
+        except UnicodeDecodeError as error:
             raise CorruptRecordError(
-                f"{kind} record: field {name!r} has {len(values)} values, not 1"
-            )
-        return tuple(values) if many else values[0]
+                f"{self._kind} record: field {name!r} is not text: {error}"
+            ) from None
 
-    return get
+    def data(self, name: str) -> bytes:
+        return self._only(name, "bytes_list")
+
+    def number(self, name: str) -> int:
+        return self._only(name, "int64_list")
+
+    def values(self, name: str, kind: str) -> tuple[Any, ...]:
+        """All values of a field; none where it is absent or of another kind."""
+        return tuple(getattr(self._features[name], kind).value)
+
+    def _only(self, name: str, kind: str) -> Any:
+        values = self.values(name, kind)
+        if len(values) != 1:
+            raise CorruptRecordError(
+                f"{self._kind} record: field {name!r} has {len(values)} values in its "
+                f"{kind}, not 1"
+            )
+        return values[0]

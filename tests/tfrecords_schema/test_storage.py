@@ -1,0 +1,155 @@
+"""Atomic files and complete folders: no reader sees a part of anything."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from etils import epath
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfrecords_schema import storage
+from tfrecords_schema.errors import InputError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> epath.Path:
+    return epath.Path(tmp_path)
+
+
+def test_write_makes_missing_folders(folder: epath.Path) -> None:
+    path = folder / "a" / "b" / "file"
+
+    storage.write_atomic(path, b"data")
+
+    assert path.read_bytes() == b"data"
+    assert [entry.name for entry in path.parent.iterdir()] == ["file"]
+
+
+def test_write_replaces_a_file(folder: epath.Path) -> None:
+    storage.write_atomic(folder / "file", b"old and longer")
+    storage.write_atomic(folder / "file", b"new")
+
+    assert (folder / "file").read_bytes() == b"new"
+
+
+def test_failed_write_leaves_the_old_file_and_nothing_else(
+    folder: epath.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write_atomic(folder / "file", b"old")
+
+    def fail(*_: object) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="no space"):
+        storage.write_atomic(folder / "file", b"new")
+
+    assert [entry.name for entry in folder.iterdir()] == ["file"]
+    assert (folder / "file").read_bytes() == b"old"
+
+
+def test_unwritable_data_leaves_nothing(folder: epath.Path) -> None:
+    with pytest.raises(TypeError):
+        storage.write_atomic(folder / "file", "text, not bytes")  # type: ignore[arg-type]
+
+    assert list(folder.iterdir()) == []
+
+
+def test_reader_sees_old_or_new_content_while_a_file_is_replaced(
+    folder: epath.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.write_atomic(folder / "file", b"old")
+    seen = []
+    replace = os.replace
+
+    def observed(source: Any, target: Any) -> None:
+        seen.append((Path(source).read_bytes(), Path(target).read_bytes()))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", observed)
+    storage.write_atomic(folder / "file", b"new")
+
+    # The new content is whole before its name changes, the old one stays until then.
+    assert seen == [(b"new", b"old")]
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner),
+    max_leaves=8,
+)
+
+
+@given(value=json_values)
+def test_json_survives_the_round_trip(
+    tmp_path_factory: pytest.TempPathFactory, value: Any
+) -> None:
+    path = epath.Path(tmp_path_factory.getbasetemp()) / "value.json"
+    storage.write_json(path, value)
+
+    assert storage.read_json(path) == value
+
+
+def test_json_bytes_do_not_depend_on_the_order_of_keys() -> None:
+    first, second = {"b": 1, "a": {"d": 2, "c": 3}}, {"a": {"c": 3, "d": 2}, "b": 1}
+
+    assert storage.to_json_bytes(first) == storage.to_json_bytes(second)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"{} {}"])
+def test_reading_json_names_the_file_when_it_is_not_json(
+    folder: epath.Path, content: bytes
+) -> None:
+    storage.write_atomic(folder / "odd.json", content)
+
+    with pytest.raises(InputError, match=r"odd\.json is not JSON"):
+        storage.read_json(folder / "odd.json")
+
+
+def test_reading_json_names_the_file_when_it_is_absent(folder: epath.Path) -> None:
+    with pytest.raises(InputError, match=r"gone\.json does not exist"):
+        storage.read_json(folder / "gone.json")
+
+
+def test_folder_is_complete_only_with_its_manifest(folder: epath.Path) -> None:
+    version = folder / "v1"
+    assert not storage.is_complete(version)
+
+    storage.start_folder(version)
+    storage.write_atomic(version / "data", b"data")
+    assert not storage.is_complete(version)
+
+    storage.write_manifest(version, {"rows": 3})
+    assert storage.is_complete(version)
+    assert storage.read_manifest(version) == {"rows": 3}
+
+
+def test_manifest_of_an_unfinished_folder_is_refused(folder: epath.Path) -> None:
+    storage.start_folder(folder / "v1")
+
+    with pytest.raises(InputError, match=r"v1 has no manifest\.json.*Run that job"):
+        storage.read_manifest(folder / "v1")
+
+
+def test_start_clears_what_a_killed_run_left(folder: epath.Path) -> None:
+    storage.write_atomic(folder / "v1" / "deep" / "left-over", b"half")
+
+    storage.start_folder(folder / "v1")
+
+    assert list((folder / "v1").iterdir()) == []
+
+
+def test_start_refuses_a_complete_folder_and_leaves_it(folder: epath.Path) -> None:
+    storage.start_folder(folder / "v1")
+    storage.write_atomic(folder / "v1" / "data", b"data")
+    storage.write_manifest(folder / "v1", {})
+
+    with pytest.raises(ValueError, match="is complete"):
+        storage.start_folder(folder / "v1")
+
+    assert (folder / "v1" / "data").read_bytes() == b"data"
+    assert storage.is_complete(folder / "v1")
