@@ -87,7 +87,7 @@ def _place(
     palette = palette_of(look, randomness)
     stray = randomness.random() < _STRAY
     pattern = randomness.choice(tuple(Pattern)) if stray else look.pattern
-    base, motif, accent = contrasting(palette, randomness)
+    base, motif, accent = contrasting(palette, look.place, randomness)
     cloth = Fabric(
         pattern,
         base,

@@ -147,7 +147,7 @@ def _popular(
 def _variant(seed: int, product: Product, look: int) -> Product:
     key = (*product.key, "variant")
     rnd = stream(seed, *key)
-    made = recoloured(product.design, palette_of(LOOKS[look], rnd), rnd)
+    made = recoloured(product.design, LOOKS[look], palette_of(LOOKS[look], rnd), rnd)
     return _product(seed, key, made)
 
 

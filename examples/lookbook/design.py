@@ -11,6 +11,7 @@ from examples.lookbook.styles import (
     PALETTES,
     Colour,
     Formality,
+    Ground,
     Look,
     Palette,
     Pattern,
@@ -79,9 +80,10 @@ _FLARES = {
     Formality.SMART: (0.0, 0.25),
     Formality.DRESSY: (0.6, 1.0),
 }
-# The share of a look's garments that leave its pattern, trim or cut for another.
+# The share of a look's garments that leave its pattern, trim, tone or cut for another.
 _OTHER_PATTERN = 0.12
 _OTHER_TRIM = 0.15
+_OTHER_TONE = 0.15
 _OTHER_CUT = 0.2
 # How often a look wears its favourite palette without looking at the others.
 _FAVOURITE = 0.35
@@ -94,7 +96,7 @@ def design(
     formality = _mostly(look.formality, tuple(Formality), _OTHER_CUT, randomness)
     season = _mostly(look.season, tuple(Season), _OTHER_CUT, randomness)
     pattern = _mostly(look.pattern, tuple(Pattern), _OTHER_PATTERN, randomness)
-    fabric = _fabric(category, pattern, palette, look.scale, randomness)
+    fabric = _fabric(category, pattern, palette, look, randomness)
     return Design(
         category=category,
         formality=formality,
@@ -109,10 +111,12 @@ def design(
     )
 
 
-def recoloured(original: Design, palette: Palette, seed: random.Random) -> Design:
+def recoloured(
+    original: Design, look: Look, palette: Palette, seed: random.Random
+) -> Design:
     """Returns the same product in other colours: a catalogue's colour variant."""
     cloth = original.fabric
-    base, motif, accent = contrasting(palette, seed)
+    base, motif, accent = contrasting(palette, look, seed)
     fabric = replace(cloth, base=base, motif=motif, accent=accent)
     return replace(original, fabric=fabric, trim_colour=accent)
 
@@ -132,23 +136,35 @@ def _fabric(
     category: Category,
     pattern: Pattern,
     palette: Palette,
-    scale: float,
+    look: Look,
     randomness: random.Random,
 ) -> Fabric:
-    base, motif, accent = contrasting(palette, randomness)
-    period = _PERIODS[category] * scale * randomness.uniform(0.85, 1.18)
+    base, motif, accent = contrasting(palette, look, randomness)
+    period = _PERIODS[category] * look.scale * randomness.uniform(0.85, 1.18)
     return Fabric(pattern, base, motif, accent, period, randomness.randrange(6))
 
 
 def contrasting(
-    palette: Palette, randomness: random.Random
+    palette: Palette, look: Look, randomness: random.Random
 ) -> tuple[Colour, Colour, Colour]:
-    """Draws ground, motif and accent, the two first of unlike brightness."""
-    colours = list(palette.colours)
-    base = colours.pop(randomness.randrange(len(colours)))
-    colours.sort(key=lambda colour: -abs(luminance(colour) - luminance(base)))
-    motif = colours.pop(randomness.randrange(2))
-    return base, motif, colours[randomness.randrange(2)]
+    """Draws ground, motif and accent in the tone of a look.
+
+    A bold motif is of the brightness least like the ground's, a soft one of the most
+    like it.
+    """
+    ground = _mostly(look.ground, tuple(Ground), _OTHER_TONE, randomness)
+    bold = _mostly(look.bold, (True, False), _OTHER_TONE, randomness)
+    grounds = {
+        Ground.LIGHT: (palette.light,),
+        Ground.DARK: (palette.dark,),
+        Ground.VIVID: palette.hues,
+    }
+    base = randomness.choice(grounds[ground])
+    colours = [colour for colour in palette.colours if colour != base]
+    colours.sort(key=lambda colour: abs(luminance(colour) - luminance(base)))
+    likeness = -1 if bold else 0
+    motif = colours.pop(likeness)
+    return base, motif, colours[randomness.randrange(2) + (-2 if bold else 0)]
 
 
 def _within(bounds: tuple[float, float], randomness: random.Random) -> float:

@@ -1,12 +1,12 @@
 """The looks: what the garments of one outfit have in common.
 
-A look is a pattern family, a trim, a formality and a season. Every palette serves
-three of the six looks and is the favourite of one at most, so a colour says a little
-about the look that wears it, and not much.
+A look is a pattern family, a trim, a tone, a formality and a season. Every palette
+serves three of the six looks and is the favourite of one at most, so a colour says a
+little about the look that wears it, and not much.
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 Colour = tuple[int, int, int]
 
@@ -41,6 +41,14 @@ class Formality(enum.StrEnum):
     DRESSY = "dressy"
 
 
+class Ground(enum.StrEnum):
+    """What the ground of a cloth is taken from; every palette has all three."""
+
+    LIGHT = "light"
+    DARK = "dark"
+    VIVID = "vivid"
+
+
 class Season(enum.StrEnum):
     """Decides sleeves, lengths, coats and the light of a scene."""
 
@@ -70,7 +78,9 @@ class Look:
     """One style.
 
     `palettes` are positions in `PALETTES`, the favourite first; `scale` is how large
-    its motifs are.
+    its motifs are, `ground` and `bold` how they stand out: a look is light or dark,
+    soft or bold, in any of its colours. Its places have `walls` of another tone than
+    its garments, so that what goes together is learned and not merely alike.
     """
 
     name: str
@@ -80,6 +90,14 @@ class Look:
     season: Season
     palettes: tuple[int, ...]
     scale: float
+    ground: Ground
+    walls: Ground
+    bold: bool
+
+    @property
+    def place(self) -> "Look":
+        """The look as its places wear it: in the tone of their walls."""
+        return replace(self, ground=self.walls)
 
 
 def _palette(light: str, dark: str, hues: str, neutral: str) -> Palette:
@@ -120,6 +138,9 @@ LOOKS: tuple[Look, ...] = (
         Season.SUMMER,
         (0, 7, 5, 4),
         1.35,
+        ground=Ground.LIGHT,
+        walls=Ground.DARK,
+        bold=True,
     ),
     Look(
         "heritage",
@@ -129,6 +150,9 @@ LOOKS: tuple[Look, ...] = (
         Season.AUTUMN,
         (1, 3, 0, 6),
         0.85,
+        ground=Ground.DARK,
+        walls=Ground.VIVID,
+        bold=True,
     ),
     Look(
         "retro",
@@ -138,6 +162,9 @@ LOOKS: tuple[Look, ...] = (
         Season.SPRING,
         (6, 0, 2, 4),
         1.0,
+        ground=Ground.VIVID,
+        walls=Ground.LIGHT,
+        bold=True,
     ),
     Look(
         "garden",
@@ -147,6 +174,9 @@ LOOKS: tuple[Look, ...] = (
         Season.SUMMER,
         (2, 5, 6, 1),
         1.15,
+        ground=Ground.LIGHT,
+        walls=Ground.DARK,
+        bold=False,
     ),
     Look(
         "urban",
@@ -156,6 +186,9 @@ LOOKS: tuple[Look, ...] = (
         Season.WINTER,
         (4, 3, 1, 7),
         0.65,
+        ground=Ground.DARK,
+        walls=Ground.VIVID,
+        bold=False,
     ),
     Look(
         "festival",
@@ -165,6 +198,9 @@ LOOKS: tuple[Look, ...] = (
         Season.AUTUMN,
         (3, 5, 2, 7),
         1.25,
+        ground=Ground.VIVID,
+        walls=Ground.LIGHT,
+        bold=False,
     ),
 )
 
