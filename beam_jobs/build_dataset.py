@@ -47,7 +47,7 @@ from tfrecords_schema.tfds_metadata import write_tfds_metadata
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised with every change that gives other bytes for the same input."""
 
 
@@ -69,7 +69,13 @@ class BuildDatasetOptions(PipelineOptions):
             help="smallest share of the picture that a scene crop may be",
         )
         parser.add_argument(
-            "--negatives_per_pair", type=int, default=3, help="triplets per pair"
+            "--negatives_per_pair", type=int, default=32, help="mined for each pair"
+        )
+        parser.add_argument(
+            "--triplets_per_pair",
+            type=int,
+            default=3,
+            help="negatives that are kept with their picture, as triplet records",
         )
         parser.add_argument(
             "--negative_pool",
@@ -144,6 +150,7 @@ def _rules(options: BuildDatasetOptions) -> DatasetRules:
                 strategy=Strategy(options.negative_strategy),
                 seed=options.seed,
             ),
+            triplets_per_pair=options.triplets_per_pair,
         )
     except ValueError as error:
         raise InputError(str(error)) from None
@@ -235,7 +242,7 @@ def _checked_counts(folder: epath.Path, inputs: DatasetInputs) -> dict[str, int]
         "scenes_without_image": len(catalog.scene_ids) - len(inputs.scenes),
         "pairs": len(pairs),
         **{f"pairs_{split}": splits[split] for split in Split},
-        "triplets": sum(len(row["negative_ids"]) for row in pairs),
+        "triplets": len(dataset_tables.read_rows(folder / "triplets-index.parquet")),
         "rejected": len(rejections),
         **{code: rejected[code] for code in sorted(rejected)},
     }

@@ -38,11 +38,32 @@ from tfrecords_schema.tfds_metadata import shard_name
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DatasetRules:
-    """Every rule that decides what is in the data set."""
+    """Every rule that decides what is in the data set.
+
+    Attributes:
+        crop: of scenes.
+        split: of scene groups.
+        negatives: of pairs.
+        triplets_per_pair: of a pair's negatives, how many are kept with their picture
+            as triplet records; the others are listed by id, which costs next to
+            nothing and is all that training on cached features needs.
+    """
 
     crop: CropRule
     split: SplitRule
     negatives: NegativeRule
+    triplets_per_pair: int = 3
+
+    def __post_init__(self) -> None:
+        """Check the range.
+
+        Raises:
+            ValueError: naming the option.
+        """
+        if self.triplets_per_pair < 1:
+            raise ValueError(
+                f"--triplets_per_pair {self.triplets_per_pair} is not at least 1"
+            )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -107,7 +128,7 @@ def add_dataset_steps(
     triplets = {
         "pairs": pairs,
         "images": pipeline | "ReadImages" >> ReadImages(images),
-    } | "RenderTriplets" >> RenderTriplets()
+    } | "RenderTriplets" >> RenderTriplets(rules.triplets_per_pair)
     _write_triplets(folder, triplets)
 
 

@@ -66,13 +66,17 @@ class GatherPictures(beam.PTransform):
 
 
 def _attach(
-    _: str, joined: dict[str, Iterable[Any]]
+    sha256: str, joined: dict[str, Iterable[Any]]
 ) -> Iterator[tuple[int, tuple[FeatureRequest, bytes]]]:
-    requests = list(joined["requests"])
-    if requests:
-        (jpeg,) = joined["images"]
-        for shard, request in requests:
-            yield shard, (request, jpeg)
+    requests, pictures = list(joined["requests"]), list(joined["images"])
+    if requests and not pictures:
+        raise ValueError(
+            f"the image store lacks picture {sha256}; run beam_jobs.fetch_images and "
+            "beam_jobs.build_dataset for this --root again"
+        )
+    for shard, request in requests:
+        # Fetch jobs that ran at once may both have stored a content; either will do.
+        yield shard, (request, min(pictures))
 
 
 class ExtractShard(beam.DoFn):
@@ -137,9 +141,9 @@ def extract_features(
 def picture_array(jpeg: bytes, crop: PixelBox | None) -> np.ndarray:
     """The picture or crop as [224, 224, 3] uint8, stretched to the square."""
     image = open_jpeg(jpeg)
-    size = (IMAGE_PX, IMAGE_PX)
-    resized = image.resize(size, Image.Resampling.BILINEAR, box=crop)
-    return np.asarray(resized)
+    # Cut first: `resize(box=…)` also looks at the pixels next to the box.
+    cut = image.crop(crop) if crop else image
+    return np.asarray(cut.resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BILINEAR))
 
 
 def _record(

@@ -33,7 +33,7 @@ class NegativeRule:
         seed: another seed draws others.
     """
 
-    per_pair: int = 3
+    per_pair: int = 32
     pool_size: int = 10_000
     strategy: Strategy = Strategy.UNIFORM
     seed: int = 0

@@ -71,15 +71,22 @@ class RenderTriplets(beam.PTransform):
 
     Input: the PCollections `pairs` (`LocatedPair`, complete) and `images` (sha256,
     JPEG), by name.
-    PCollection out: (`Split`, `TripletRecord`), one per pair and negative.
+    PCollection out: (`Split`, `TripletRecord`), one for each of the first negatives of
+    every pair.
     """
+
+    def __init__(self, triplets_per_pair: int) -> None:
+        """Set of how many negatives the pictures are kept."""
+        super().__init__()
+        self._triplets_per_pair = triplets_per_pair
 
     def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
         """Wire the transform."""
         pictures = (
             {
                 # (sha256, PictureRequest)
-                "requests": inputs["pairs"] | "ListPictures" >> beam.FlatMap(_requests),
+                "requests": inputs["pairs"]
+                | "ListPictures" >> beam.FlatMap(_requests, self._triplets_per_pair),
                 "images": inputs["images"],
             }
             | "JoinPictures" >> beam.CoGroupByKey()
@@ -97,11 +104,13 @@ class RenderTriplets(beam.PTransform):
         )
 
 
-def _requests(item: LocatedPair) -> Iterator[tuple[str, PictureRequest]]:
+def _requests(
+    item: LocatedPair, triplets_per_pair: int
+) -> Iterator[tuple[str, PictureRequest]]:
     pair_id = item.pair.pair_id
     yield item.scene.sha256, PictureRequest(pair_id, _SCENE, item.crop)
     yield item.product.sha256, PictureRequest(pair_id, _PRODUCT)
-    for index, negative in enumerate(item.negatives):
+    for index, negative in enumerate(item.negatives[:triplets_per_pair]):
         yield negative.sha256, PictureRequest(pair_id, str(index))
 
 
@@ -131,6 +140,8 @@ def _assemble(
     (item,) = joined["pairs"]
     pictures = dict(joined["pictures"])
     for index, negative in enumerate(item.negatives):
+        if str(index) not in pictures:  # listed, but not kept with its picture
+            break
         record = TripletRecord(
             pair_id=pair_id,
             negative_index=index,

@@ -12,10 +12,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
+import json
 import logging
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -36,6 +39,7 @@ MODEL_FILE = "backbone.keras"
 Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 """[n, 224, 224, 3] to pooled [n, global_dim] and regions [n, rows, cols, region_dim],
 both float32."""
+_Shape = tuple[int | None, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -101,15 +105,34 @@ def load_model_file(path: epath.Path) -> keras.Model:
         # safe_mode refuses files that carry code.
         model = keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError) as error:
-        raise InputError(f"backbone file {path} cannot be loaded: {error}") from None
-    outputs = model.output if isinstance(model.output, dict) else {}
-    inputs = [tensor.name for tensor in model.inputs]
-    if inputs != ["image"] or not {"global", "regions"} <= outputs.keys():
         raise InputError(
-            f"backbone file {path} must have one input `image` and outputs `global` "
-            f"and `regions`; it has inputs {inputs} and outputs {sorted(outputs)}"
+            f"backbone file {path} cannot be loaded: {error}; see --backbone"
+        ) from None
+    # Only a network of layers knows its inputs and outputs.
+    outputs = getattr(model, "output", None)
+    outputs = outputs if isinstance(outputs, dict) else {}
+    outputs = {name: tensor.shape for name, tensor in outputs.items()}
+    inputs = {t.name: t.shape for t in getattr(model, "inputs", None) or []}
+    if not _has_form(inputs, outputs):
+        raise InputError(
+            f"backbone file {path} must have one input `image` [n, {IMAGE_PX}, "
+            f"{IMAGE_PX}, 3] and outputs `global` [n, global_dim] and `regions` "
+            f"[n, rows, cols, region_dim]; it has inputs {inputs} and outputs "
+            f"{outputs}; see --backbone"
         )
     return model
+
+
+def _has_form(inputs: dict[str, _Shape], outputs: dict[str, _Shape]) -> bool:
+    if inputs.keys() != {"image"} or not {"global", "regions"} <= outputs.keys():
+        return False
+    wanted = (None, IMAGE_PX, IMAGE_PX, 3)
+    return (
+        len(inputs["image"]) == len(wanted)
+        and all(a in (b, None) for a, b in zip(inputs["image"], wanted, strict=True))
+        and len(outputs["global"]) == 2
+        and len(outputs["regions"]) == 4
+    )
 
 
 def compile_forward(model: keras.Model) -> Forward:
@@ -152,14 +175,14 @@ def _application(name: str) -> tuple[keras.Model, str]:
 def _find_application(
     name: str,
 ) -> tuple[Callable[..., keras.Model], Callable[..., object]]:
-    for _, module in inspect.getmembers(keras.applications, inspect.ismodule):
-        build = getattr(module, name, None)
-        if inspect.isfunction(build) and hasattr(module, "preprocess_input"):
-            return build, module.preprocess_input
-    raise InputError(
-        f"--backbone {name!r} is neither a keras.applications model (such as ResNet50) "
-        "nor a .keras file"
-    )
+    build = getattr(keras.applications, name, None)
+    if not inspect.isfunction(build):
+        raise InputError(
+            f"--backbone {name!r} is neither a keras.applications model (such as "
+            "ResNet50) nor a .keras file"
+        )
+    # Public modules do not hold every model; the one that defines it does.
+    return build, sys.modules[build.__module__].preprocess_input
 
 
 def _wrap(
@@ -197,15 +220,48 @@ def _middle_map(base: keras.Model) -> keras.KerasTensor:
 
 
 def fingerprint(model: keras.Model) -> str:
-    """Hash of a backbone's layers and weights; names that Keras counts are left out."""
+    """Hash of a backbone's layers, their settings and wiring, and its weights."""
     hasher = hashlib.sha256()
-    for layer in model.layers:
-        hasher.update(type(layer).__name__.encode())
+    hasher.update(json.dumps(_nameless(model.get_config()), sort_keys=True).encode())
     for weight in model.weights:
         array = np.ascontiguousarray(weight)
         hasher.update(f"{array.shape}{array.dtype}".encode())
         hasher.update(array.tobytes())
     return hasher.hexdigest()[:16]
+
+
+def _nameless(network: dict[str, Any]) -> dict[str, Any]:
+    """A network's configuration with each layer's place for its name.
+
+    Keras counts names in a process: the same network has others the next time.
+    """
+    places = {
+        layer["config"]["name"]: place for place, layer in enumerate(network["layers"])
+    }
+
+    def renamed(value: Any) -> Any:
+        match value:
+            case dict():
+                return {key: renamed(item) for key, item in value.items()}
+            case [str(name), int(node), int(tensor)] if name in places:
+                return [places[name], node, tensor]
+            case list() | tuple():
+                return [renamed(item) for item in value]
+        return value
+
+    layers = []
+    for layer in network["layers"]:
+        settings = {k: v for k, v in layer["config"].items() if k != "name"}
+        nested = "layers" in settings
+        layers.append(
+            {
+                "class": layer["class_name"],
+                "settings": _nameless(settings) if nested else settings,
+                # A sequence has no wiring to tell.
+                "inputs": renamed(layer.get("inbound_nodes")),
+            }
+        )
+    return {"layers": layers, "outputs": renamed(network.get("output_layers"))}
 
 
 def _keep(model: keras.Model, name: str, weights: str, root: Root) -> Backbone:

@@ -53,8 +53,8 @@ class TrainConfig:
     batch_size: int = 64
     learning_rate: float = 5e-4
     weight_decay: float = 1e-2
-    max_epochs: int = 40
-    patience: int = 8
+    max_epochs: int = 60
+    patience: int = 12
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -64,8 +64,10 @@ class TrainConfig:
             InputError: naming the option.
         """
         for name in ("batch_size", "learning_rate", "max_epochs", "patience"):
-            if getattr(self, name) <= 0:
+            if not getattr(self, name) > 0:  # NaN is not above 0 either
                 raise InputError(f"--{name} {getattr(self, name)} must be above 0")
+        if not 0 <= self.seed < 2**32:
+            raise InputError(f"--seed {self.seed} is not in 0..{2**32 - 1}")
 
 
 def parse_preset(name: str) -> Preset:

@@ -51,12 +51,22 @@ class ExportedModel:
         self._numbers = {name: row for row, name in enumerate(model.categories)}
 
     def embed_products(self, pooled: np.ndarray) -> np.ndarray:
-        """f_p: [n, global_dim] to unit vectors [n, dim] float32."""
+        """f_p: [n, global_dim] to unit vectors [n, dim] float32.
+
+        Equal features give equal vectors, to the bit, wherever they are: products that
+        share a picture tie, and ties are ordered by id.
+        """
         blocks = [
-            np.asarray(self._model.embed_products(pooled[at : at + _BATCH]))
+            self._embed_block(pooled[at : at + _BATCH])
             for at in range(0, len(pooled), _BATCH)
         ]
         return np.concatenate(blocks or [self._empty()])
+
+    def _embed_block(self, pooled: np.ndarray) -> np.ndarray:
+        # Always as many rows: matrix products round the odd ones at the end otherwise.
+        padded = np.zeros((_BATCH, pooled.shape[1]), pooled.dtype)
+        padded[: len(pooled)] = pooled
+        return np.asarray(self._model.embed_products(padded))[: len(pooled)]
 
     def embed_scenes(
         self, pooled: np.ndarray, regions: np.ndarray, categories: Sequence[str]
@@ -110,7 +120,8 @@ class ExportedModel:
             )
             for at in range(0, len(pooled), _BATCH)
         ]
-        return np.concatenate(blocks)
+        nothing = np.empty((0, len(self._numbers), self._empty().shape[1]), np.float32)
+        return np.concatenate(blocks or [nothing])
 
     def _empty(self) -> np.ndarray:
         return np.empty((0, self._model.sizes.embedding_dim), np.float32)

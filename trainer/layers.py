@@ -64,7 +64,9 @@ class EmbeddingHead(keras.layers.Layer):
         self.dropout_rate = dropout
         # The batch norm's offset makes a bias before it redundant.
         self.hidden = keras.layers.Dense(units, use_bias=False, name="hidden")
-        self.norm = keras.layers.BatchNormalization(name="norm")
+        # Keras's momentum of 0.99 takes hundreds of steps to forget the initial values,
+        # which is more than a small catalogue's whole training.
+        self.norm = keras.layers.BatchNormalization(momentum=0.9, name="norm")
         self.dropout = keras.layers.Dropout(dropout, name="dropout")
         self.project = keras.layers.Dense(embedding_dim, name="project")
 

@@ -22,7 +22,7 @@ from trainer.model import StyleModel, triplet_loss
 
 log = logging.getLogger(__name__)
 
-_VALIDATION_SEED_EPOCH = 0  # validation shows the same negatives in every epoch
+_EMBED_BATCH = 256  # scenes: 50 MB of ResNet50 regions in float32
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,14 +76,15 @@ def train(
         )
         optimizer.build(model.trainable_variables)
     step = _train_step(model, optimizer, config, strategy)
-    validation = _validation_batches(tables["validation"], config)
     writer = tf.summary.create_file_writer(log_dir)
     results: list[EpochResult] = []
     best: list[np.ndarray] = []
     best_epoch = 0
     for epoch in range(1, config.max_epochs + 1):
         loss = _train_epoch(step, tables["train"], config, strategy, epoch)
-        result = EpochResult(epoch, loss, *_validate(model, validation, config))
+        result = EpochResult(
+            epoch, loss, *_validate(model, tables["validation"], config)
+        )
         results.append(result)
         _report(result, writer)
         if not np.isfinite(loss):
@@ -151,28 +152,46 @@ def _train_epoch(
     return total / len(table)
 
 
-def _validation_batches(table: TripletTable, config: TrainConfig) -> tf.data.Dataset:
-    """Every pair with every one of its negatives."""
-    pairs = np.repeat(np.arange(len(table)), [len(rows) for rows in table.negatives])
-    return make_dataset(
-        table, pairs, np.concatenate(table.negatives), batch_size=config.batch_size
+def _validate(
+    model: StyleModel, table: TripletTable, config: TrainConfig
+) -> tuple[float, float]:
+    """Loss and binary accuracy over every pair with each of its negatives.
+
+    Scenes and products are embedded once, and all distances follow from them.
+    """
+    products = _embed(model.embed_products, table.products)
+    queries = _embed(
+        lambda rows: model.embed_scenes(
+            table.scenes[table.scene[rows]],
+            np.asarray(table.regions[table.scene[rows]]),
+            table.category[rows],
+        )[0],
+        np.arange(len(table)),
+    )
+    counts = [len(rows) for rows in table.negatives]
+    pairs = np.repeat(np.arange(len(table)), counts)
+    positive = _distance(queries[pairs], products[table.positive[pairs]])
+    negative = _distance(queries[pairs], products[np.concatenate(table.negatives)])
+    losses = np.maximum(0.0, positive - negative + config.margin)
+    nearer = (positive < negative) + 0.5 * (positive == negative)
+    # A pair counts once, however many negatives its category has.
+    weights = 1.0 / np.repeat(counts, counts)
+    return (
+        float(np.average(losses, weights=weights)),
+        float(np.average(nearer, weights=weights)),
     )
 
 
-def _validate(
-    model: StyleModel, batches: tf.data.Dataset, config: TrainConfig
-) -> tuple[float, float]:
-    """Loss and binary accuracy over the validation triplets."""
+def _embed(embed: Callable[[np.ndarray], Any], items: np.ndarray) -> np.ndarray:
+    blocks = range(0, len(items), _EMBED_BATCH)
+    return np.concatenate(
+        [np.asarray(embed(items[at : at + _EMBED_BATCH])) for at in blocks]
+    )
 
-    @tf.function(reduce_retracing=True)
-    def distances(triplets: dict[str, tf.Tensor]) -> Any:
-        return model(triplets, training=False)
 
-    pairs = [tuple(map(np.asarray, distances(triplets))) for triplets in batches]
-    positive, negative = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    losses = np.maximum(0.0, positive - negative + config.margin)
-    nearer = (positive < negative) + 0.5 * (positive == negative)
-    return float(losses.mean()), float(nearer.mean())
+def _distance(queries: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """2 − q·f_p, row by row; see `trainer.model`."""
+    return 2.0 - np.einsum("nd,nd->n", queries, products)
 
 
 def _report(result: EpochResult, writer: tf.summary.SummaryWriter) -> None:

@@ -43,7 +43,7 @@ from trainer.model import StyleModel
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised with every change that gives other weights for the same input."""
 
 
