@@ -97,7 +97,7 @@ def test_picture_that_two_segments_hold_is_rendered_once(tmp_path: Path) -> None
         rendered = {
             "pairs": pipeline | beam.Create([located()]),
             "images": pipeline | triplets.ReadImages(store),
-        } | triplets.RenderTriplets()
+        } | triplets.RenderTriplets(3)
         assert_that(rendered, is_triplet_of_the_pair)
 
 

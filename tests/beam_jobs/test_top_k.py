@@ -101,6 +101,9 @@ def test_products_with_the_same_vector_are_ranked_by_id(seed: int) -> None:
         is_same = np.isin(ids, wanted)
         assert ids[is_same].tolist() == wanted
         assert len(set(distances[is_same])) == 1
+    for k in range(1, len(products.ids), 5):  # a list that ends among them too
+        short = rank_block(queries, products, k)
+        assert_same(short, Ranking(found.ids[:, :k], found.distances[:, :k]))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,12 @@ def test_each_pair_meets_its_negatives_equally_often(seed: int) -> None:
         for negative in rows
     }
     assert met == expected
+
+
+def test_epoch_shows_negatives_of_every_place() -> None:
+    table = random_table(0)
+    same = dataclasses.replace(table, negatives=[np.array([3, 5, 7])] * len(table))
+    assert set(epoch_triplets(same, 1, 0)[1]) == {3, 5, 7}
 
 
 def test_epoch_order_follows_from_seed_and_epoch_alone() -> None:
