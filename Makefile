@@ -16,6 +16,8 @@ RUN_DATE ?=
 PRESET ?=
 IMAGE_HOST ?=
 ONLY ?=
+# They reach the commands through the environment, so that nothing in them is ever run.
+export DATA BACKBONE ROOT RUN_DATE PRESET IMAGE_HOST ONLY
 
 .PHONY: help
 help: ## List the targets and their options
@@ -47,9 +49,9 @@ setup: $(VENV)/.ready ## Make the environment (.venv); every other target does i
 
 .PHONY: run
 run: $(VENV)/.ready ## Run the nightly retraining once, through Airflow, on this machine
-	@$(BIN)/python -m infra.local.nightly --data "$(DATA)" --backbone "$(BACKBONE)" \
-	  --root "$(ROOT)" --run-date "$(RUN_DATE)" --preset "$(PRESET)" \
-	  --image-host "$(IMAGE_HOST)"
+	@$(BIN)/python -m infra.local.nightly --data "$$DATA" --backbone "$$BACKBONE" \
+	  --root "$$ROOT" --run-date "$$RUN_DATE" --preset "$$PRESET" \
+	  --image-host "$$IMAGE_HOST"
 
 .PHONY: test
 test: $(VENV)/.ready ## Run the tests
@@ -64,7 +66,7 @@ check: $(VENV)/.ready ## Lint, format, types and import contracts
 
 .PHONY: bench
 bench: $(VENV)/.ready ## Measure; ONLY=<name> for one row; writes build/bench.json
-	@$(BIN)/python -m tests.bench --only "$(ONLY)"
+	@$(BIN)/python -m tests.bench --only "$$ONLY"
 
 .PHONY: lock
 lock: $(UV) ## Resolve setup.py again into requirements.lock

@@ -8,6 +8,7 @@ CORE = [
     "apache-beam>=2.77,<3",
     "duckdb>=1.5,<2",
     "etils[epath]>=1.13",
+    "google-crc32c>=1.7",
     "jinja2>=3.1,<4",
     "keras>=3.15,<4",
     "numpy>=2.2,<3",

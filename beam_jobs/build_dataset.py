@@ -5,8 +5,9 @@
 Reads the catalogue and the image store, writes `{root}/datasets/<version>/`: triplet
 shards per split with TFDS metadata and schema, the tables `pairs`, `products`, `scenes`
 and `rejections`, and last a manifest. The version names the input and the
-configuration; where it is complete already, nothing is done. Every catalogue row is in
-the data set or in `rejections` with its code.
+configuration; where it is complete already, nothing is done. Every pair is in the data
+set or in `rejections` with its code; products and scenes without a picture are counted,
+and the image status says why.
 """
 
 from __future__ import annotations
@@ -42,7 +43,6 @@ from tfrecords_schema.codes import ImageCode, Split
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
-from tfrecords_schema.segments import SegmentStore
 from tfrecords_schema.tfds_metadata import write_tfds_metadata
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     inputs = _inputs(
         root, read_catalog(catalog_options.catalog, catalog_options.domain)
     )
-    provenance = _provenance(root, inputs.catalog, rules)
+    provenance = _provenance(inputs, rules)
     version = f"{inputs.catalog.domain}-{digest(provenance)}"
     folder = root.dataset(version)
     reused = storage.is_complete(folder)
@@ -156,14 +156,15 @@ def _rules(options: BuildDatasetOptions) -> DatasetRules:
         raise InputError(str(error)) from None
 
 
-def _provenance(root: Root, catalog: Catalog, rules: DatasetRules) -> dict[str, Any]:
+def _provenance(inputs: DatasetInputs, rules: DatasetRules) -> dict[str, Any]:
     """What the data set follows from; its digest is the version."""
-    segments = SegmentStore(root.image_store).segments()
+    pictures = [[scene.scene_id, scene.sha256, scene.phash] for scene in inputs.scenes]
+    pictures += [[item.product_id, item.sha256, item.phash] for item in inputs.products]
     return {
         "code_version": CODE_VERSION,
-        "catalog": catalog.version,
-        "domain": catalog.domain,
-        "images": [storage.read_manifest(segment)["content"] for segment in segments],
+        "catalog": inputs.catalog.version,
+        "domain": inputs.catalog.domain,
+        "pictures": digest(pictures, 64),
         "rules": dataclasses.asdict(rules),
     }
 
@@ -202,12 +203,14 @@ def _write_dataset(
     log.info("writing %s", folder)
     with beam.Pipeline(options=options) as pipeline:
         add_dataset_steps(pipeline, inputs, rules, folder=folder, images=image_store)
-    counts = _checked_counts(folder, inputs)
-    if not counts[f"pairs_{Split.TRAIN}"]:
+    counts = _checked_counts(folder, inputs, rules.triplets_per_pair)
+    empty = [split.value for split in Split if not counts[f"pairs_{split}"]]
+    if empty:
         folder.rmtree()
         raise InputError(
-            f"no pair is left to train on: {counts}; see --min_crop_area and the "
-            "catalogue's rejections"
+            f"no pair is left for {', '.join(empty)}: {counts}; the catalogue needs at "
+            "least three scenes of different content with usable pairs, see "
+            "--min_crop_area and --catalog"
         )
     shards = _verified_shards(folder, options)
     write_tfds_metadata(folder, shards)
@@ -221,7 +224,9 @@ def _write_dataset(
     )
 
 
-def _checked_counts(folder: epath.Path, inputs: DatasetInputs) -> dict[str, int]:
+def _checked_counts(
+    folder: epath.Path, inputs: DatasetInputs, triplets_per_pair: int
+) -> dict[str, int]:
     """Count what was written and hold it against what came in."""
     catalog = inputs.catalog
     pairs = dataset_tables.read_rows(folder / "pairs.parquet")
@@ -242,22 +247,30 @@ def _checked_counts(folder: epath.Path, inputs: DatasetInputs) -> dict[str, int]
         "scenes_without_image": len(catalog.scene_ids) - len(inputs.scenes),
         "pairs": len(pairs),
         **{f"pairs_{split}": splits[split] for split in Split},
-        "triplets": len(dataset_tables.read_rows(folder / "triplets-index.parquet")),
+        "triplets": _checked_triplets(folder, pairs, triplets_per_pair),
         "rejected": len(rejections),
         **{code: rejected[code] for code in sorted(rejected)},
     }
+
+
+def _checked_triplets(
+    folder: epath.Path, pairs: list[dict[str, Any]], triplets_per_pair: int
+) -> int:
+    """Count the triplets written and hold them against the pairs."""
+    written = len(dataset_tables.read_rows(folder / "triplets-index.parquet"))
+    expected = sum(min(triplets_per_pair, len(row["negative_ids"])) for row in pairs)
+    if written != expected:
+        raise AssertionError(f"{expected} triplets expected, {written} written")
+    return written
 
 
 def _verified_shards(
     folder: epath.Path, options: PipelineOptions
 ) -> dict[str, list[tuple[int, int]]]:
     """Read everything back; records and bytes of each shard, by split."""
-    expected: dict[str, int] = collections.Counter(
-        row["shard"]
-        for row in dataset_tables.read_rows(folder / "triplets-index.parquet")
-    )
-    if not expected:
-        return {}
+    expected = {path.name: 0 for path in folder.iterdir() if ".tfrecord-" in path.name}
+    for row in dataset_tables.read_rows(folder / "triplets-index.parquet"):
+        expected[row["shard"]] += 1
     read_back = folder / "read-back.json"
     with beam.Pipeline(options=options) as pipeline:
         _ = (
@@ -271,8 +284,8 @@ def _verified_shards(
         epath.Path(path).name: count
         for path, count in storage.read_json(read_back).items()
     }
-    if found != dict(expected):
-        raise AssertionError(f"records written {dict(expected)}, read back {found}")
+    if found != expected:
+        raise AssertionError(f"records written {expected}, read back {found}")
     read_back.unlink()
     return {
         split.value: [

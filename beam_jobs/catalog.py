@@ -16,8 +16,8 @@ from collections.abc import Iterator
 
 from etils import epath
 
-from tfrecords_schema.boxes import Box
-from tfrecords_schema.codes import RowCode
+from tfrecords_schema.boxes import WHOLE, Box
+from tfrecords_schema.codes import RESERVED_SLICES, RowCode
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.hashing import digest, stable_hash
 
@@ -36,6 +36,8 @@ class Pair:
         box: where the product is in the scene.
         category: the product's category.
         line: line of the pairs file, from 1.
+        is_usable: False for a row that was rejected for its box alone: its product is
+            in the scene all the same, and must not be drawn as a negative there.
     """
 
     pair_id: str
@@ -44,6 +46,7 @@ class Pair:
     box: Box
     category: str
     line: int
+    is_usable: bool = True
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -64,6 +67,7 @@ class Catalog:
         domain: `fashion` or `home`.
         version: digest of the files' bytes.
         pairs: in file order.
+        boxless_pairs: rows that are among the rejections only for their box.
         products: product to category.
         rejections: every other row of both files.
         rows_in: rows of both files.
@@ -72,6 +76,7 @@ class Catalog:
     domain: str
     version: str
     pairs: tuple[Pair, ...]
+    boxless_pairs: tuple[Pair, ...]
     products: dict[str, str]
     rejections: tuple[Rejection, ...]
     rows_in: int
@@ -83,9 +88,10 @@ class Catalog:
 
 
 class _BadRow(Exception):
-    def __init__(self, code: RowCode, detail: str) -> None:
+    def __init__(self, code: RowCode, detail: str, pair: Pair | None = None) -> None:
         self.code = code
         self.detail = detail[:_DETAIL_CHARS]
+        self.pair = pair  # what the row says in spite of its box
 
 
 def _shown(value: object) -> str:
@@ -115,7 +121,8 @@ def read_catalog(folder: str, domain: str) -> Catalog:
     pairs_bytes, categories_bytes = _read(pairs_path), _read(categories_path)
 
     products, rejections, n_products = _read_products(categories_path, categories_bytes)
-    pairs = []
+    pairs: list[Pair] = []
+    boxless: list[Pair] = []
     seen: set[str] = set()
     n_lines = 0
     for n_lines, line in enumerate(pairs_bytes.splitlines(), start=1):
@@ -125,6 +132,7 @@ def read_catalog(folder: str, domain: str) -> Catalog:
                 raise _BadRow(RowCode.DUPLICATE_PAIR, pair.pair_id)
         except _BadRow as bad:
             rejections.append(Rejection(pairs_path.name, n_lines, bad.code, bad.detail))
+            boxless += [bad.pair] if bad.pair else []
             continue
         seen.add(pair.pair_id)
         pairs.append(pair)
@@ -138,6 +146,7 @@ def read_catalog(folder: str, domain: str) -> Catalog:
             ]
         ),
         pairs=tuple(pairs),
+        boxless_pairs=tuple(boxless),
         products=products,
         rejections=tuple(rejections),
         rows_in=n_products + n_lines,
@@ -199,8 +208,13 @@ def _read_products(
 
 
 def _is_name(value: object) -> bool:
-    """Whether a value is text that a table can hold: no lone surrogates in it."""
+    """Whether a value can name a category: text that a table can hold.
+
+    That is text without lone surrogates, and not the name of another slice of metrics.
+    """
     if not isinstance(value, str) or not value.strip():
+        return False
+    if value.strip() in RESERVED_SLICES:
         return False
     return not any("\ud800" <= character <= "\udfff" for character in value)
 
@@ -217,8 +231,16 @@ def _parse_pair(line: bytes, number: int, products: dict[str, str]) -> Pair:
             raise _BadRow(RowCode.MISSING_FIELD, field)
     scene_id = _check_signature(row["scene"])
     product_id = _check_signature(row["product"])
-    box = _parse_box(row["bbox"])
     category = products.get(product_id)
+    try:
+        box = _parse_box(row["bbox"])
+    except _BadRow as bad:
+        if category is not None:
+            pair_id = f"line {number}"
+            bad.pair = Pair(
+                pair_id, scene_id, product_id, WHOLE, category, number, is_usable=False
+            )
+        raise
     if category is None:
         raise _BadRow(RowCode.PRODUCT_WITHOUT_CATEGORY, product_id)
     pair_id = f"{stable_hash(scene_id, product_id, *box):016x}"

@@ -100,7 +100,9 @@ def add_dataset_steps(
         | "GroupScenes" >> GroupScenes(rules.split)
     )
     located, unlocated = {
-        "pairs": pipeline | "ListPairs" >> beam.Create(inputs.catalog.pairs),
+        "pairs": pipeline
+        | "ListPairs"
+        >> beam.Create([*inputs.catalog.pairs, *inputs.catalog.boxless_pairs]),
         "scenes": scenes,
         "products": products,
     } | "LocatePairs" >> LocatePairs()
@@ -115,7 +117,7 @@ def add_dataset_steps(
         DrawNegatives(rules.negatives), beam.pvalue.AsDict(pools)
     ).with_outputs(REJECTED, main="pairs")
     train_positives = drawn.pairs | "CountTrainPositives" >> CountTrainPositives()
-    pairs = _mark_seen(drawn.pairs, train_positives)
+    pairs = _mark_seen(drawn.pairs)
 
     rejected = (
         pipeline | "ListBadRows" >> beam.Create(inputs.catalog.rejections),
@@ -132,14 +134,13 @@ def add_dataset_steps(
     _write_triplets(folder, triplets)
 
 
-def _mark_seen(
-    pairs: beam.PCollection, train_positives: beam.PCollection
-) -> beam.PCollection:
-    by_product = pairs | "PairsByTheirProduct" >> beam.WithKeys(
-        lambda item: item.product.product_id
+def _mark_seen(pairs: beam.PCollection) -> beam.PCollection:
+    by_picture = pairs | "PairsByTheirPicture" >> beam.WithKeys(
+        lambda item: item.product.sha256
     )
+    seen = pairs | "CountTrainPictures" >> CountTrainPositives(by_picture=True)
     return with_counts(
-        by_product, train_positives, label="SeenCounts"
+        by_picture, seen, label="SeenCounts"
     ) | "MarkSeen" >> beam.MapTuple(
         lambda item, count: dataclasses.replace(item, product_seen=count > 0)
     )

@@ -15,7 +15,7 @@ import apache_beam as beam
 from beam_jobs.catalog import Pair, Rejection
 from beam_jobs.crop import CropRule, largest_strip, strip_pixels
 from beam_jobs.negatives import Candidate, NegativeRule, draw_negatives, pool_order
-from beam_jobs.splits import SplitRule, near_duplicate_groups, split_of
+from beam_jobs.splits import SplitRule, assign_splits, near_duplicate_groups
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.codes import PairCode, Split
 
@@ -107,9 +107,10 @@ class GroupScenes(beam.PTransform):
 
 def _with_groups(scenes: list[Scene], rule: SplitRule) -> Iterator[Scene]:
     groups = near_duplicate_groups((scene.sha256, scene.phash) for scene in scenes)
+    splits = assign_splits(groups.values(), rule)
     for scene in scenes:
         group = groups[scene.sha256]
-        yield dataclasses.replace(scene, group=group, split=split_of(group, rule))
+        yield dataclasses.replace(scene, group=group, split=splits[group])
 
 
 class LocatePairs(beam.PTransform):
@@ -172,7 +173,8 @@ def _match(
             yield item, found
         else:
             pair = item if isinstance(item, Pair) else item[0]
-            yield beam.pvalue.TaggedOutput(REJECTED, reject(pair, code))
+            if pair.is_usable:
+                yield beam.pvalue.TaggedOutput(REJECTED, reject(pair, code))
 
 
 def reject(pair: Pair, code: PairCode) -> Rejection:
@@ -183,8 +185,9 @@ def reject(pair: Pair, code: PairCode) -> Rejection:
 class MarkCoPositives(beam.PTransform):
     """Tell every pair which other products of its category are in the same scene.
 
-    PCollection in and out: `LocatedPair`. Scenes of the same content count as one, and
-    pairs that a later step drops still count: their products are positives even so.
+    PCollection in and out: `LocatedPair`. Scenes of the same content count as one.
+    Pairs that a later step drops still count, and so do rows whose box is unusable:
+    their products are positives even so. The latter end here.
     """
 
     def expand(self, pairs: beam.PCollection) -> beam.PCollection:
@@ -204,6 +207,8 @@ def _with_co_positives(
     pairs = list(pairs)
     positives = sorted({item.product.candidate for item in pairs})
     for item in pairs:
+        if not item.pair.is_usable:
+            continue
         others = tuple(
             positive
             for positive in positives
@@ -304,23 +309,34 @@ class DrawNegatives(beam.DoFn):
 class CountTrainPositives(beam.PTransform):
     """How often each product is a positive of the train split.
 
-    PCollection in: `LocatedPair`. PCollection out: (product_id, count), only above 0.
+    PCollection in: `LocatedPair`.
+    PCollection out: (product_id, count), only above 0; with `by_picture` the key is the
+    product's sha256, so that one picture under two ids counts as one product.
     """
+
+    def __init__(self, *, by_picture: bool = False) -> None:
+        """Choose what a product is told by."""
+        super().__init__()
+        self._by_picture = by_picture
 
     def expand(self, pairs: beam.PCollection) -> beam.PCollection:
         """Wire the transform."""
         return (
             pairs
             | "KeepTrain" >> beam.Filter(lambda item: item.scene.split is Split.TRAIN)
-            | "TakeProducts" >> beam.Map(lambda item: item.product.product_id)
+            | "TakeProducts" >> beam.Map(_product_identity, self._by_picture)
             | "CountProducts" >> beam.combiners.Count.PerElement()
         )
+
+
+def _product_identity(item: LocatedPair, by_picture: bool) -> str:
+    return item.product.sha256 if by_picture else item.product.product_id
 
 
 def with_counts(
     items: beam.PCollection, counts: beam.PCollection, *, label: str
 ) -> beam.PCollection:
-    """Join items that are keyed by product id with the counts of the products.
+    """Join keyed items with counts by the same key.
 
     Returns:
         PCollection of (item, count), 0 where a product has none.

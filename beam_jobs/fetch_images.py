@@ -181,7 +181,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     requests = missing_images(catalog, host, before)
     log.info("%d pictures to fetch from %s", len(requests), host)
     if requests:
-        _write_segment(root.image_store, requests, config, before, options)
+        is_all = len(requests) == sum(1 for _ in image_urls(catalog, host))
+        _write_segment(
+            root.image_store, requests, config, before, options, is_all=is_all
+        )
     receipt = _receipt(root.image_store, catalog, requests, started)
     root.write_receipt(date, receipt)
     log.info("pictures of the catalogue by code: %s", receipt.counts)
@@ -226,11 +229,21 @@ def _write_segment(
     config: FetchConfig,
     before: dict[tuple[str, str], dict[str, Any]],
     options: PipelineOptions,
+    *,
+    is_all: bool,
 ) -> None:
-    """Fetch the requests into a new segment, unless nothing came of them but the same.
+    """Fetch the requests into a new segment, unless all failed as they did before.
+
+    Args:
+        store: the image store.
+        requests: pictures to fetch.
+        config: limits.
+        before: newest status of every picture the store knows.
+        options: of the pipeline.
+        is_all: whether the requests are the whole catalogue.
 
     Raises:
-        InputError: not one picture of the catalogue could ever be fetched.
+        InputError: the store has not one picture of the catalogue.
     """
     work = digest([f"{request.kind} {request.url}" for request in requests])
     segment = segments.SegmentStore(store).next_segment(work)
@@ -243,16 +256,14 @@ def _write_segment(
     if len(rows) != len(requests):
         raise AssertionError(f"{len(requests)} pictures in, {len(rows)} accounted for")
     counts = Counter(row["code"] for row in rows)
-    if not before and not counts[ImageCode.OK]:
+    if is_all and not counts[ImageCode.OK]:
         segment.rmtree()
         raise InputError(_nothing_fetched(rows, counts))
-    if all(before.get((row["kind"], row["image_id"])) == row for row in rows):
+    if all(_outcome(before.get(_key(row), {})) == _outcome(row) for row in rows):
         segment.rmtree()  # the same failures as before: nothing new to keep
         return
     index = dataset_tables.read_rows(segment / segments.INDEX)
-    outcome = [
-        [row["kind"], row["image_id"], row["code"], row["sha256"]] for row in rows
-    ]
+    outcome = [[*_key(row), *_outcome(row)] for row in rows]
     storage.write_manifest(
         segment,
         {
@@ -262,6 +273,15 @@ def _write_segment(
             "content": digest(outcome, 64),
         },
     )
+
+
+def _key(row: dict[str, Any]) -> tuple[str, str]:
+    return row["kind"], row["image_id"]
+
+
+def _outcome(row: dict[str, Any]) -> tuple[str | None, str | None]:
+    """What came of a picture, whatever the host was called and said that time."""
+    return row.get("code"), row.get("sha256")
 
 
 def _nothing_fetched(rows: list[dict[str, Any]], counts: Counter[str]) -> str:

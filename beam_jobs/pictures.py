@@ -80,7 +80,8 @@ def _header_code(image: Image.Image, limits: PictureLimits) -> ImageCode | None:
     if image.width * image.height > limits.max_pixels:
         return ImageCode.TOO_MANY_PIXELS
     try:
-        if getattr(image, "is_animated", False):
+        # Phones write a photo and its preview as one MPO file; the photo comes first.
+        if getattr(image, "is_animated", False) and image.format != "MPO":
             return ImageCode.ANIMATED
         if image.mode == "CMYK":
             return ImageCode.CMYK

@@ -1,7 +1,8 @@
 """From features to rankings: embed both sides in blocks, join, rank, merge, write.
 
-No step holds the whole catalogue: products of a category come in blocks, scenes in
-blocks, and each pair of blocks is ranked on its own before the merge.
+No step holds the vectors of the whole catalogue: products of a category come in
+blocks, scenes in blocks, and each pair of blocks is ranked on its own before the merge.
+Only ids are listed as a whole.
 """
 
 from __future__ import annotations

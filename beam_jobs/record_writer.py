@@ -58,11 +58,15 @@ class WriteRecords(beam.PTransform):
             | "SumBytes" >> beam.CombineGlobally(sum)
             | "CountShards" >> beam.Map(_shard_count, self._shard_bytes)
         )
+        # (shard, (hash, key, record))
+        assigned = records | "AssignShards" >> beam.Map(
+            _to_shard, beam.pvalue.AsSingleton(n_shards)
+        )
+        # A shard that no key falls into is written as well: file names promise it.
+        every_shard = n_shards | "ListShards" >> beam.FlatMap(lambda n: range(n))
         return (
-            records
-            # (shard, (hash, key, record))
-            | "AssignShards" >> beam.Map(_to_shard, beam.pvalue.AsSingleton(n_shards))
-            | "GroupShards" >> beam.GroupByKey()
+            {"records": assigned, "shards": every_shard | beam.WithKeys(lambda n: n)}
+            | "GroupShards" >> beam.CoGroupByKey()
             | "WriteShards"
             >> beam.ParDo(
                 _WriteShard(self._folder, self._name),
@@ -72,7 +76,8 @@ class WriteRecords(beam.PTransform):
 
 
 def _shard_count(total_bytes: int, shard_bytes: int) -> int:
-    return max(1, -(-total_bytes // shard_bytes))
+    """As many as the bytes fill; none for nothing."""
+    return -(-total_bytes // shard_bytes)
 
 
 def _to_shard(
@@ -90,13 +95,13 @@ class _WriteShard(beam.DoFn):
         self._name = name
 
     def process(
-        self, element: tuple[int, Iterable[tuple[int, str, bytes]]], n_shards: int
+        self, element: tuple[int, dict[str, Iterable[Any]]], n_shards: int
     ) -> Iterator[dict[str, Any]]:
-        shard, records = element
+        shard, joined = element
         file_name = self._name(shard, n_shards)
         frames = bytearray()
         rows = []
-        for _, key, record in sorted(records):
+        for _, key, record in sorted(joined["records"]):
             rows.append({"key": key, "shard": file_name, "offset": len(frames)})
             frames += frame(record)
         write_atomic(epath.Path(self._folder) / file_name, bytes(frames))

@@ -1,9 +1,9 @@
 """Which split a scene belongs to: by its content, so that no picture is on two sides.
 
 Scenes whose pictures are equal or nearly so form a group, and a group goes to one split
-by a hash of its content. A scene's split therefore does not change when the catalogue
-grows around it (unless it joins another group), so a champion is never tested on scenes
-that it was trained on.
+by a hash of its name. A scene's split therefore seldom changes when the catalogue grows
+around it: only where a near-duplicate joins its group and gives it another name, or in
+a catalogue so small that a split would be empty by chance.
 """
 
 from __future__ import annotations
@@ -40,12 +40,36 @@ class SplitRule:
 
 def split_of(scene_group: str, rule: SplitRule) -> Split:
     """The split of a scene group."""
-    position = unit_interval(rule.seed, "split", scene_group)
+    position = _position(scene_group, rule)
     if position < rule.test:
         return Split.TEST
     if position < rule.test + rule.validation:
         return Split.VALIDATION
     return Split.TRAIN
+
+
+def _position(scene_group: str, rule: SplitRule) -> float:
+    return unit_interval(rule.seed, "split", scene_group)
+
+
+def assign_splits(scene_groups: Iterable[str], rule: SplitRule) -> dict[str, Split]:
+    """The split of every scene group, with no split empty if there are three groups.
+
+    In a small catalogue chance may leave a split empty; then the groups nearest to its
+    share, in the order of their hash, are moved there.
+    """
+    ordered = sorted(set(scene_groups), key=lambda group: _position(group, rule))
+    splits = {group: split_of(group, rule) for group in ordered}
+    if len(ordered) < len(Split):
+        return splits
+    # In this order test groups come first and train groups last.
+    if Split.TEST not in splits.values():
+        splits[ordered[0]] = Split.TEST
+    if Split.TRAIN not in splits.values():
+        splits[ordered[-1]] = Split.TRAIN
+    if Split.VALIDATION not in splits.values():
+        splits[ordered[1]] = Split.VALIDATION
+    return splits
 
 
 def hamming(first: int, second: int) -> int:

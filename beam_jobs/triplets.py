@@ -100,7 +100,7 @@ class RenderTriplets(beam.PTransform):
                 "pictures": pictures,
             }
             | "JoinPairs" >> beam.CoGroupByKey()
-            | "AssembleTriplets" >> beam.FlatMapTuple(_assemble)
+            | "AssembleTriplets" >> beam.FlatMap(_assemble, self._triplets_per_pair)
         )
 
 
@@ -135,13 +135,12 @@ def _cut(image: Image.Image, crop: PixelBox) -> bytes:
 
 
 def _assemble(
-    pair_id: str, joined: dict[str, Iterable[Any]]
+    element: tuple[str, dict[str, Iterable[Any]]], triplets_per_pair: int
 ) -> Iterator[tuple[Split, TripletRecord]]:
+    pair_id, joined = element
     (item,) = joined["pairs"]
     pictures = dict(joined["pictures"])
-    for index, negative in enumerate(item.negatives):
-        if str(index) not in pictures:  # listed, but not kept with its picture
-            break
+    for index, negative in enumerate(item.negatives[:triplets_per_pair]):
         record = TripletRecord(
             pair_id=pair_id,
             negative_index=index,

@@ -25,6 +25,9 @@ PYTHON = os.environ.get("COMPLETE_THE_LOOK_PYTHON", sys.executable)
 RUNNER = os.environ.get("COMPLETE_THE_LOOK_RUNNER", "DirectRunner")
 RETRIES = int(os.environ.get("COMPLETE_THE_LOOK_RETRIES", "2"))
 
+# Every task has a working directory of its own, so no path may be relative.
+ABSOLUTE = "^(/|[a-z0-9]+://)."
+
 RUN_OPTIONS = {"root": "{{ params.root }}", "run_date": RUN_DATE}
 CATALOG_OPTIONS = {
     "catalog": "{{ params.catalog }}",
@@ -103,15 +106,17 @@ with DAG(
     },
     params={
         "root": Param(
-            os.environ.get("COMPLETE_THE_LOOK_ROOT", "runs"),
+            os.environ.get("COMPLETE_THE_LOOK_ROOT", "/var/lib/complete-the-look/runs"),
             type="string",
-            minLength=1,
+            pattern=ABSOLUTE,
             description="Storage root, a folder or gs://bucket/prefix",
         ),
         "catalog": Param(
-            os.environ.get("COMPLETE_THE_LOOK_CATALOG", "catalog"),
+            os.environ.get(
+                "COMPLETE_THE_LOOK_CATALOG", "/var/lib/complete-the-look/catalog"
+            ),
             type="string",
-            minLength=1,
+            pattern=ABSOLUTE,
             description="Folder with <domain>.json and <domain>-cat.json",
         ),
         "domain": Param(
@@ -126,7 +131,8 @@ with DAG(
         "backbone": Param(
             "ResNet50",
             type="string",
-            minLength=1,
+            # A name, or a file by its absolute path.
+            pattern=r"^\w+$|^(/|[a-z0-9]+://).+\.keras$",
             description="keras.applications model, or a .keras backbone file",
         ),
         "preset": Param("paper", type="string", minLength=1, description="The model"),
@@ -167,15 +173,17 @@ backbone. Clear the task; a complete segment is never computed again.""",
         preset="{{ params.preset }}",
         doc_md="""Train the style embedding.
 
-**If this fails**: a loss that is not finite asks for a lower `--learning_rate`; an
-empty split for a larger catalogue. Yesterday's champion stays in force.""",
+**If this fails**: the last line names the figure and the option of `trainer.task`. Run
+that module by hand with the option set to find a value that works, then make it the
+default in `trainer/config.py`. Yesterday's champion stays in force.""",
     )
     evaluate = module_task(
         "evaluate",
         "trainer.evaluate",
         doc_md="""Measure the model and the baselines on held-out scenes.
 
-**If this fails**: the model is complete; clear the task.""",
+**If this fails**: the model is complete; clear the task. To measure again on purpose,
+remove `models/<run_id>/metrics.json` first: what is measured is not replaced.""",
     )
     gate = module_task(
         "gate",
@@ -183,7 +191,8 @@ empty split for a larger catalogue. Yesterday's champion stays in force.""",
         doc_md="""Decide whether the model may replace the champion.
 
 Succeeds whatever the verdict; `models/<run_id>/gate.json` says why. **If this fails**:
-a metric is missing, so clear `evaluate`.""",
+a metric is missing or no number. Remove `models/<run_id>/metrics.json` and clear from
+`evaluate`.""",
     )
     promote = module_task(
         "promote",
@@ -200,8 +209,8 @@ names the old champion. Clear the task.""",
         trigger_rule=TriggerRule.NONE_FAILED,
         doc_md="""Rank every scene × category with the champion.
 
-**If this fails**: a champion of another backbone needs that backbone's features; set
-the `backbone` parameter to the champion's and clear from `extract_features`.""",
+**If this fails**: a champion of another backbone needs that backbone's features.
+Trigger a new run of the date with the `backbone` parameter set to the champion's.""",
     )
     publish = module_task(
         "publish",

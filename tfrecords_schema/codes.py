@@ -54,3 +54,7 @@ class PairCode(enum.StrEnum):
     PRODUCT_IMAGE_MISSING = "product_image_missing"
     CROP_TOO_SMALL = "crop_too_small"
     NO_NEGATIVE = "no_negative"
+
+
+RESERVED_SLICES = frozenset({"all", "seen", "unseen"})
+"""Slices of the metrics beside the categories; no category may have such a name."""

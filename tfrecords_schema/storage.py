@@ -1,8 +1,9 @@
 """Atomic files and manifests under one root, local or `gs://`.
 
 A folder is complete when its `manifest.json` is there: writers put every file in place
-by rename and the manifest last, readers refuse a folder without one. Nothing that has a
-manifest is written again; only pointers and receipts are replaced, each as one file.
+by rename and the manifest last, readers refuse a folder without one. What a manifest
+covers is not written again; later stages may add files beside it (a model's metrics and
+verdict). Only pointers and receipts are replaced, each as one file.
 """
 
 from __future__ import annotations

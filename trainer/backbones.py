@@ -16,6 +16,7 @@ import json
 import logging
 import sys
 import tempfile
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,7 @@ def load_model_file(path: epath.Path) -> keras.Model:
     try:
         # safe_mode refuses files that carry code.
         model = keras.saving.load_model(str(path), compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(
             f"backbone file {path} cannot be loaded: {error}; see --backbone"
         ) from None

@@ -17,12 +17,10 @@ from etils import epath
 
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.boxes import PixelBox
+from tfrecords_schema.codes import RESERVED_SLICES
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.hashing import stable_hash
 from tfrecords_schema.records import product_key, scene_key
-
-RESERVED_SLICES = frozenset({"all", "seen", "unseen"})
-"""Slice names of the metrics that a category may not have."""
 
 _BLOCK_PAIRS = 256
 """A pair's regions are about 100 KB: 25 MB for a block."""

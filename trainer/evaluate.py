@@ -146,6 +146,7 @@ def _evaluate_model(
         "n_scene_groups": len({pair.scene_group for pair in pairs}),
         "champion": rival.run_id if rival else None,
         "champion_paired": bool(rival and rival.scorer),
+        "champion_comparable": bool(rival and (rival.scorer or rival.recorded)),
         "notes": [*_notes(results), *(rival.notes if rival else ())],
     }
     metrics = {

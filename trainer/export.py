@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,6 @@ def load_model(folder: epath.Path) -> ExportedModel:
     try:
         # safe_mode refuses files that carry code.
         model = keras.saving.load_model(str(path), compile=False, safe_mode=True)
-    except (ValueError, TypeError, OSError, KeyError) as error:
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"model file {path} cannot be loaded: {error}") from None
     return ExportedModel(model, manifest)

@@ -71,7 +71,7 @@ def decide(metrics: Mapping[str, Any]) -> Verdict:
         if row["slice"] == ALL
     }
     checks = [
-        _against_champion(rows, main, metrics["evaluation"]["champion"]),
+        _against_champion(rows, main, metrics["evaluation"]),
         *(_against_baseline(rows, main, baseline) for baseline in BASELINES),
     ]
     failed = tuple(check.reason for check in checks if not check.passed)
@@ -82,9 +82,16 @@ Rows = Mapping[tuple[str, str], MetricRow]
 """Rows of the slice `all` by (model, metric)."""
 
 
-def _against_champion(rows: Rows, main: str, champion: str | None) -> Check:
+def _against_champion(rows: Rows, main: str, evaluation: Mapping[str, Any]) -> Check:
+    champion = evaluation["champion"]
     if champion is None:
         return Check(True, "there is no champion to compare with")
+    if not evaluation["champion_comparable"]:
+        return Check(
+            True,
+            f"champion {champion} can be neither scored on these pairs nor quoted for "
+            "this data set, so the baselines decide",
+        )
     if (main, difference_name(CHAMPION)) not in rows:
         return _against_record(rows, main, champion)
     gap = _row(rows, main, difference_name(CHAMPION))

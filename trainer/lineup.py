@@ -74,6 +74,7 @@ def open_lineup(root: Root, train: Mapping[str, str], *, split: str) -> Lineup:
         train["model"],
         features=features,
         fingerprint=fingerprint,
+        dataset=train["dataset"],
         categories=eval_set.pairs,
         open_model=open_model,
     )

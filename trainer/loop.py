@@ -16,6 +16,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfrecords_schema.errors import InputError
 from trainer.config import TrainConfig
 from trainer.data import TripletTable, epoch_triplets, make_dataset
 from trainer.model import StyleModel, triplet_loss
@@ -88,9 +89,7 @@ def train(
         results.append(result)
         _report(result, writer)
         if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"loss is {loss} in epoch {epoch}; lower --learning_rate"
-            )
+            raise InputError(f"loss is {loss} in epoch {epoch}; lower --learning_rate")
         if not best or result.validation_loss < results[best_epoch - 1].validation_loss:
             best, best_epoch = [np.array(w) for w in model.get_weights()], epoch
         elif epoch - best_epoch >= config.patience:

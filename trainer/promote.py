@@ -27,8 +27,8 @@ from trainer.gate import GATE_FILE
 from trainer.pointer import read_pointer, replace_pointer
 
 EXIT_SKIPPED = 99
-"""Airflow's BashOperator marks a task that exits with 99 as skipped: what follows a
-promotion does not run, and nobody is paged for a model that was rightly refused."""
+"""Airflow's BashOperator marks a task that exits with 99 as skipped: the run goes on
+with the champion there is, and nobody is paged for a model that was rightly refused."""
 
 _log = logging.getLogger(__name__)
 

@@ -2,7 +2,8 @@
 
 Where both can be scored on the same pairs the comparison is paired. Where they cannot
 (another backbone, or a category the champion never saw), the champion's own recorded
-metrics stand in, and a note says so.
+metrics stand in if they are of the same data set, and a note says so. Figures of
+another data set say nothing about this one: then the baselines alone decide.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ def find_rival(
     *,
     features: Features,
     fingerprint: str,
+    dataset: str,
     categories: Collection[str],
     open_model: Callable[[epath.Path], StyleModel],
 ) -> Rival | None:
@@ -60,6 +62,7 @@ def find_rival(
             the opponent, so that an evaluation repeated after promotion says the same.
         features: of the evaluation.
         fingerprint: of the backbone behind them.
+        dataset: version of the data set that the pairs are from.
         categories: that the pairs have.
         open_model: loads a model from its folder.
     """
@@ -75,8 +78,15 @@ def find_rival(
     obstacle = _obstacle(model, fingerprint, categories)
     if obstacle is None:
         return Rival(opponent, scorer=ModelScorer(CHAMPION, model, features))
-    note = f"compared with champion {opponent} as recorded, unpaired: {obstacle}"
-    return Rival(opponent, recorded=_recorded(root, opponent), notes=(note,))
+    measured_on, recorded = _recorded(root, opponent)
+    if measured_on == dataset:
+        note = f"compared with champion {opponent} as recorded, unpaired: {obstacle}"
+        return Rival(opponent, recorded=recorded, notes=(note,))
+    note = (
+        f"not compared with champion {opponent}: {obstacle}, and its recorded figures "
+        f"are of data set {measured_on}"
+    )
+    return Rival(opponent, notes=(note,))
 
 
 def _obstacle(
@@ -91,8 +101,8 @@ def _obstacle(
     return None
 
 
-def _recorded(root: Root, run_id: str) -> tuple[MetricRow, ...]:
-    """A model's own recorded rows, renamed to `champion`."""
+def _recorded(root: Root, run_id: str) -> tuple[str, tuple[MetricRow, ...]]:
+    """A model's data set, and its own recorded rows, renamed to `champion`."""
     path = root.model(run_id) / "metrics.json"
     if not path.exists():
         raise InputError(
@@ -102,7 +112,7 @@ def _recorded(root: Root, run_id: str) -> tuple[MetricRow, ...]:
     metrics: dict[str, Any] = storage.read_json(path)
     name = metrics["evaluation"]["model"]
     rows = (MetricRow(**row) for row in metrics["metrics"])
-    return tuple(
+    return metrics["evaluation"]["dataset"], tuple(
         dataclasses.replace(row, model=CHAMPION)
         for row in rows
         if row.model == name and row.metric in METRICS

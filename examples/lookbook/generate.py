@@ -22,7 +22,7 @@ from examples.lookbook.shot import product_shot
 from examples.lookbook.styles import LOOKS
 
 # To be raised whenever the same seed and size give other bytes.
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 MANIFEST = "lookbook.json"
 _JPEG_QUALITY = 88
 

@@ -7,7 +7,11 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from examples.lookbook.generate import generate
+from examples.lookbook.generate import (
+    GENERATOR_VERSION,
+    LookbookError,
+    generate,
+)
 from tfrecords_schema.errors import InputError
 
 LOOKBOOK_SCENES = 120
@@ -45,9 +49,7 @@ def find_catalog(data: str, sources: Path) -> CatalogSource:
         InputError: the folder is absent or holds no catalogue, or the download failed.
     """
     if not data:
-        folder = sources / "lookbook"
-        generate(folder, scenes=LOOKBOOK_SCENES, seed=LOOKBOOK_SEED)
-        return CatalogSource(folder, "fashion", None)
+        return CatalogSource(_draw_lookbook(sources), "fashion", None)
     if data == "stl":
         return CatalogSource(_download_stl(sources / "stl"), "fashion", STL_IMAGE_HOST)
     folder = Path(data).resolve()
@@ -57,6 +59,16 @@ def find_catalog(data: str, sources: Path) -> CatalogSource:
         if (folder / f"{domain}.json").is_file():
             return CatalogSource(folder, domain, None)
     raise InputError(f"DATA={data} holds neither fashion.json nor home.json")
+
+
+def _draw_lookbook(sources: Path) -> Path:
+    """The look-book, in a folder that names all it follows from."""
+    name = f"lookbook-v{GENERATOR_VERSION}-{LOOKBOOK_SCENES}-{LOOKBOOK_SEED}"
+    try:
+        generate(sources / name, scenes=LOOKBOOK_SCENES, seed=LOOKBOOK_SEED)
+    except LookbookError as error:
+        raise InputError(f"the look-book cannot be drawn: {error}") from None
+    return sources / name
 
 
 def _download_stl(folder: Path, url: str = STL_URL) -> Path:

@@ -23,6 +23,7 @@ from infra.local.progress import StageProgress
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root, Stage, parse_run_date
+from trainer.config import Preset, parse_preset
 
 PROJECT = Path(__file__).resolve().parents[2]
 AIRFLOW_HOME = PROJECT / ".airflow"
@@ -35,6 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     root = Path(arguments.root or "runs").resolve()
     root.mkdir(parents=True, exist_ok=True)
     backbone = _backbone(arguments.backbone)
+    preset = parse_preset(arguments.preset or Preset.PAPER)
     catalog = find_catalog(arguments.data, root / "sources")
     environment = _airflow_environment()
     _migrate(environment)
@@ -45,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "domain": catalog.domain,
             "image_host": host,
             "backbone": backbone,
-            "preset": arguments.preset or "paper",
+            "preset": preset.value,
         }
         _run_dag(conf, run_date, environment)
     _say_where(Root.of(str(root)), run_date)
@@ -92,10 +94,19 @@ def _image_host(option: str, folder: Path, default: str | None) -> Iterator[str]
 
 
 def _airflow_environment() -> dict[str, str]:
-    """Airflow in the project's folder, on SQLite, without examples or servers."""
+    """Airflow in the project's folder, on SQLite, without examples or servers.
+
+    Settings of another Airflow in the caller's environment, its database above all,
+    must not reach this one.
+    """
+    inherited = {
+        name: value for name, value in os.environ.items() if "AIRFLOW" not in name
+    }
     return {
-        **os.environ,
+        **inherited,
         "AIRFLOW_HOME": str(AIRFLOW_HOME),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME}/airflow.db",
+        "AIRFLOW__CORE__DEFAULT_TIMEZONE": "utc",
         "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__CORE__UNIT_TEST_MODE": "False",

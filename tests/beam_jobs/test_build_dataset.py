@@ -371,7 +371,9 @@ def test_rules_without_a_train_pair_are_an_input_error_and_leave_nothing(
     before = files_of(dataset)
 
     # Other rules make another version, so that the complete one is not used again.
-    with pytest.raises(InputError, match="no pair is left to train on") as raised:
+    with pytest.raises(
+        InputError, match="no pair is left for train, validation, test"
+    ) as raised:
         build(root, catalog, *ONE_WORKER, "--min_crop_area=0.95")
 
     assert "--min_crop_area" in str(raised.value)

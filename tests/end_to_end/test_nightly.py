@@ -96,12 +96,13 @@ def rows(root: Path, query: str) -> list[tuple[Any, ...]]:
 def data_files(root: Path) -> dict[str, str]:
     """Digest of every data file; logs, receipts and archives with times are not."""
     kinds = ("images", "datasets", "features", "rankings", "models")
-    skipped = (".keras", ".v2")
+    # The status rows name the host, which has another port each time.
+    skipped = ("status.parquet", ".keras", ".v2")
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for kind in kinds
         for path in sorted((root / kind).rglob("*"))
-        if path.is_file() and path.suffix not in skipped
+        if path.is_file() and not path.name.endswith(skipped)
     }
 
 

@@ -120,6 +120,7 @@ def test_evaluation_says_how_the_figures_were_made(world: World) -> None:
         "n_pairs": 57,
         "n_scene_groups": 10,
         "champion": None,
+        "champion_comparable": False,
         "champion_paired": False,
         "notes": [],
     }

@@ -39,7 +39,11 @@ def metrics(
         table.append(row("paper", f"binary_accuracy_minus_{name}", gap))
     # Rows that are not about all pairs decide nothing.
     table += [r | {"slice": "shoes", "value": -1.0, "high": -0.9} for r in table]
-    evaluation = {"model": "paper", "champion": compared_with}
+    evaluation = {
+        "model": "paper",
+        "champion": compared_with,
+        "champion_comparable": compared_with is not None,
+    }
     return {"metrics": [*table, *rows], "evaluation": evaluation}
 
 
@@ -88,6 +92,14 @@ def test_recorded_champion_decides_beyond_the_interval(
     verdict = decide(metrics("r0", row("champion", "binary_accuracy", recorded)))
     assert verdict.promoted is promoted
     assert "0.7000 [0.6800, 0.7200] against its recorded" in verdict.reasons[0]
+
+
+def test_champion_of_another_data_set_leaves_it_to_the_baselines() -> None:
+    figures = metrics("r0")
+    figures["evaluation"]["champion_comparable"] = False
+    verdict = decide(figures)
+    assert verdict.promoted
+    assert "r0 can be neither scored" in verdict.reasons[0]
 
 
 def test_every_reason_for_refusal_is_given() -> None:

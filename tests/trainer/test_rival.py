@@ -51,6 +51,8 @@ def test_champion_that_cannot_be_scored_is_quoted(
 ) -> None:
     point_champion(world, champion)
     figures = {"slice": "all", "value": 0.6, "low": 0.5, "high": 0.7, "n": 9}
+    train = world.root.receipt(parse_run_date(DATE), Stage.TRAIN)
+    dataset = train.outputs["dataset"]
     recorded = [
         {"model": "paper", "metric": "binary_accuracy"} | figures,
         {"model": "paper", "metric": "binary_accuracy_minus_random"} | figures,
@@ -58,7 +60,7 @@ def test_champion_that_cannot_be_scored_is_quoted(
     ]
     storage.write_json(
         world.root.model(champion) / "metrics.json",
-        {"metrics": recorded, "evaluation": {"model": "paper"}},
+        {"metrics": recorded, "evaluation": {"model": "paper", "dataset": dataset}},
     )
     world.run("--resamples", "50")
     rows = [row for row in world.metrics()["metrics"] if row["model"] == "champion"]
@@ -68,6 +70,18 @@ def test_champion_that_cannot_be_scored_is_quoted(
     assert obstacle in note
     receipt = world.root.receipt(parse_run_date(DATE), Stage.EVALUATE)
     assert receipt.notes == (note,)
+
+
+def test_champion_measured_on_another_data_set_is_not_quoted(world: World) -> None:
+    point_champion(world, "rx")
+    storage.write_json(
+        world.root.model("rx") / "metrics.json",
+        {"metrics": [], "evaluation": {"model": "paper", "dataset": "another"}},
+    )
+    world.run("--resamples", "50")
+    evaluation = world.metrics()["evaluation"]
+    assert (evaluation["champion"], evaluation["champion_comparable"]) == ("rx", False)
+    assert "are of data set another" in evaluation["notes"][0]
 
 
 def test_champion_that_cannot_be_scored_nor_quoted_is_an_error(world: World) -> None:

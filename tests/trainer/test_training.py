@@ -235,7 +235,7 @@ def test_patience_ends_training_before_the_last_epoch(tmp_path: Path) -> None:
 
 def test_loss_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
     root = make_root(tmp_path)
-    with pytest.raises(FloatingPointError, match="--learning_rate"):
+    with pytest.raises(InputError, match="--learning_rate"):
         train(root, "--learning_rate=1e30")
     assert root.find_receipt(RUN_DATE, Stage.TRAIN) is None
 
