@@ -169,6 +169,25 @@ def test_good_pair_is_read_whole(folder: Path) -> None:
     assert pair.category == "Apparel|Shoes"
 
 
+def test_row_with_a_bad_box_alone_still_tells_of_its_product(folder: Path) -> None:
+    outside = changed(bbox=[0.1, 0.2, 0.3, 1.4])
+    unknown = changed(bbox=[0.1, 0.2, 0.3, 1.4], product="f" * 32)
+    catalog = read(folder, [GOOD, outside, unknown])
+
+    assert [rejection.line for rejection in catalog.rejections] == [2, 3]
+    (pair,) = catalog.boxless_pairs
+    assert (pair.scene_id, pair.product_id, pair.line) == (SCENE, SHOE, 2)
+    assert not pair.is_usable
+
+
+@pytest.mark.parametrize("name", ["all", "seen", " unseen "])
+def test_category_named_like_another_slice_is_rejected(folder: Path, name: str) -> None:
+    catalog = read(folder, [GOOD], json.dumps({SHOE: "Shoes", HAT: name}).encode())
+
+    (rejection,) = catalog.rejections
+    assert rejection.code == RowCode.BAD_CATEGORY
+
+
 def test_box_edges_may_be_whole_numbers_and_fields_may_be_added(folder: Path) -> None:
     (pair,) = read(folder, [changed(bbox=[0, 0, 1, 1], note="kept")]).pairs
 

@@ -148,3 +148,16 @@ def test_table_without_rows_is_written_with_its_columns(tmp_path: Path) -> None:
 
     table = pq.read_table(path)
     assert (table.num_rows, table.schema) == (0, TABLE)
+
+
+def test_a_shard_that_no_record_falls_into_is_a_file_all_the_same(
+    tmp_path: Path,
+) -> None:
+    # Few large records: every one of them fills several shards.
+    records = [(f"key {number}", bytes(1_000)) for number in range(6)]
+    files = write(tmp_path / "sparse", records, shard_bytes=100)
+    n_shards = -(-6 * (1_000 + FRAME_BYTES) // 100)
+    names = {shard_file("data", shard, n_shards) for shard in range(n_shards)}
+    assert files.keys() == names | {"index"}
+    assert sum(map(len, (files[name] for name in names))) == 6 * (1_000 + FRAME_BYTES)
+    assert any(not files[name] for name in names)

@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from beam_jobs.splits import SplitRule, hamming, near_duplicate_groups, split_of
+from beam_jobs.splits import (
+    SplitRule,
+    assign_splits,
+    hamming,
+    near_duplicate_groups,
+    split_of,
+)
 from tfrecords_schema.codes import Split
 
 DISTANCE = 4  # bits, as the data card says
@@ -175,3 +181,24 @@ def test_scene_keeps_its_split_when_others_are_added(seed: int) -> None:
     joined = [name for name in before if after[name] != before[name]]
     assert set(moved) <= set(joined)  # only with those whose content it joins
     assert not joined  # random hashes of 64 bits are never within 4
+
+
+@given(seed=st.integers(0, 10_000), size=st.integers(3, 40))
+def test_no_split_is_empty_with_three_groups_or_more(seed: int, size: int) -> None:
+    groups = [f"{seed}-{number}" for number in range(size)]
+    rule = SplitRule(seed=seed)
+    splits = assign_splits(groups, rule)
+
+    assert set(splits.values()) == set(Split)
+    moved = [group for group in groups if splits[group] is not split_of(group, rule)]
+    was_complete = {split_of(group, rule) for group in groups} == set(Split)
+    assert len(moved) <= (0 if was_complete else 2)
+
+
+@pytest.mark.parametrize("size", [0, 1, 2])
+def test_fewer_than_three_groups_keep_their_splits(size: int) -> None:
+    groups = [f"group {number}" for number in range(size)]
+    rule = SplitRule()
+    assert assign_splits(groups, rule) == {
+        group: split_of(group, rule) for group in groups
+    }

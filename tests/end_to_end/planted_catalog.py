@@ -53,6 +53,8 @@ def write_catalog(
             box = [0.3, 0.1 + 0.5 * position, 0.6, 0.35 + 0.5 * position]
             product = random.Random(f"{scene}{category}").choice(matching)
             lines.append({"product": product, "scene": scene, "bbox": box})
+    # A scene whose picture the host does not have.
+    lines.append(lines[0] | {"scene": signature("lost")})
     (folder / "fashion.json").write_text("".join(json.dumps(x) + "\n" for x in lines))
     categories = {product: category for product, (category, _) in products.items()}
     (folder / "fashion-cat.json").write_text(json.dumps(categories))
