@@ -245,7 +245,7 @@ def _write_segment(
     Raises:
         InputError: the store has not one picture of the catalogue.
     """
-    work = digest([f"{request.kind} {request.url}" for request in requests])
+    work = digest([f"{request.kind} {request.image_id}" for request in requests])
     segment = segments.SegmentStore(store).next_segment(work)
     storage.start_folder(segment)
     held = frozenset(segments.SegmentStore(store).index)

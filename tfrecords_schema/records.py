@@ -172,7 +172,7 @@ def feature_features() -> tfds.features.FeaturesDict:
 def encode_image(record: ImageRecord) -> bytes:
     """Serialise; see `ImageRecord`."""
     values = dataclasses.asdict(record) | {"jpeg": io.BytesIO(record.jpeg)}
-    return image_features().serialize_example(values)
+    return _serialize(image_features(), values)
 
 
 def encode_triplet(record: TripletRecord) -> bytes:
@@ -182,19 +182,28 @@ def encode_triplet(record: TripletRecord) -> bytes:
         values[name] = io.BytesIO(values[name])
     values["box"] = np.array(record.box, np.float32)
     values["crop_px"] = np.array(record.crop_px, np.int64)
-    return triplet_features().serialize_example(values)
+    return _serialize(triplet_features(), values)
 
 
 def encode_feature(record: FeatureRecord) -> bytes:
     """Serialise; see `FeatureRecord`."""
-    return feature_features().serialize_example(
-        {
-            "key": record.key,
-            "pooled": record.pooled.astype("<f2").tobytes(),
-            "regions": record.regions.astype("<f2").tobytes(),
-            "region_dim": record.regions.shape[-1],
-        }
-    )
+    values = {
+        "key": record.key,
+        "pooled": record.pooled.astype("<f2").tobytes(),
+        "regions": record.regions.astype("<f2").tobytes(),
+        "region_dim": record.regions.shape[-1],
+    }
+    return _serialize(feature_features(), values)
+
+
+def _serialize(features: tfds.features.FeaturesDict, values: dict[str, Any]) -> bytes:
+    """Serialise with the fields in order.
+
+    TFDS leaves them in the order of protobuf's hash table, which differs between
+    processes; equal records must have equal bytes.
+    """
+    example = tf_example_pb2.Example.FromString(features.serialize_example(values))
+    return example.SerializeToString(deterministic=True)
 
 
 def decode_image(data: bytes) -> ImageRecord:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import datetime
+import itertools
 import re
 import time
 
@@ -11,6 +12,8 @@ from tfrecords_schema.layout import Receipt, Root, Stage
 
 _TASK_START = re.compile(r"\[DAG TEST\] starting task_id=(\w+)")
 _TASK_END = re.compile(r"\[DAG TEST\] end task task_id=(\w+)")
+# What a job said, between Airflow's time stamp and its name for the logger.
+_SAID = re.compile(r"\S+ \[\w+ *\] (.*?)\s+\[airflow\.task\.\S+\] loc=\S+$")
 _LAST_LINES = 25
 _COUNTS_SHOWN = 6
 
@@ -69,8 +72,15 @@ class StageProgress:
         """Print the last lines of the stage that failed."""
         stage = self.failed or self._current
         print(f"\nStage {stage} failed. Its last lines:\n")
-        for line in list(self._lines)[-_LAST_LINES:]:
-            print(f"    {line}")
+        lines = list(itertools.takewhile(_is_the_jobs, self._lines))
+        for line in lines[-_LAST_LINES:]:
+            said = _SAID.match(line)
+            print(f"    {said[1] if said else line}")
+
+
+def _is_the_jobs(line: str) -> bool:
+    """Whether a line comes before Airflow's own account of the failure."""
+    return not line.startswith("Traceback (most recent call last)")
 
 
 def _told(receipt: Receipt) -> str:

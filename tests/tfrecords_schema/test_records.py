@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import io
 import struct
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -284,3 +286,25 @@ def test_decoding_says_nothing_on_sound_records() -> None:
         warnings.simplefilter("error")
         for decode, data in ENCODED:
             decode(data)
+
+
+_ENCODE = """
+import hashlib
+from tfrecords_schema.records import TripletRecord, encode_triplet
+record = TripletRecord(
+    "p", 0, "s", "a", "n", "c", (0.0, 0.0, 1.0, 1.0), "x", (0, 0, 1, 1), "y", "z", 1,
+    b"j", b"j", b"j",
+)
+print(hashlib.sha256(encode_triplet(record)).hexdigest())
+"""
+
+
+def test_bytes_are_the_same_in_every_process() -> None:
+    # Protobuf orders the fields of a map by a hash that is seeded anew in each.
+    runs = [
+        subprocess.run(
+            [sys.executable, "-c", _ENCODE], capture_output=True, text=True, check=True
+        )
+        for _ in range(4)
+    ]
+    assert len({run.stdout for run in runs}) == 1
