@@ -117,18 +117,19 @@ class Root:
         """The report of one date."""
         return self.path / "reports" / run_date.isoformat()
 
-    def _receipt(self, run_date: datetime.date, stage: Stage) -> epath.Path:
+    def receipt_path(self, run_date: datetime.date, stage: Stage) -> epath.Path:
+        """Where a stage of a run leaves its receipt."""
         return self.path / "runs" / run_date.isoformat() / f"{stage}.json"
 
     def write_receipt(self, run_date: datetime.date, receipt: Receipt) -> None:
         """Replace the receipt of a stage."""
         storage.write_json(
-            self._receipt(run_date, receipt.stage), dataclasses.asdict(receipt)
+            self.receipt_path(run_date, receipt.stage), dataclasses.asdict(receipt)
         )
 
     def find_receipt(self, run_date: datetime.date, stage: Stage) -> Receipt | None:
         """The receipt of a stage, or None where it has not run for that date."""
-        path = self._receipt(run_date, stage)
+        path = self.receipt_path(run_date, stage)
         if not path.exists():
             return None
         fields: dict[str, Any] = storage.read_json(path)

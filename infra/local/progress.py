@@ -7,6 +7,7 @@ import datetime
 import itertools
 import re
 import time
+from pathlib import Path
 
 from tfrecords_schema.layout import Receipt, Root, Stage
 
@@ -40,6 +41,7 @@ class StageProgress:
         self._stages = stages
         self._current: Stage | None = None
         self._started = 0.0
+        self._receipt_before: int | None = None
         self._lines: collections.deque[str] = collections.deque(maxlen=400)
         self.failed: Stage | None = None
 
@@ -48,13 +50,22 @@ class StageProgress:
         if start := _TASK_START.search(line):
             self._current = Stage(start[1])
             self._started = time.monotonic()
+            self._receipt_before = self._receipt_stamp(self._current)
             self._lines.clear()
-        if self._current:
+        if self.failed is None:
             self._lines.append(line.rstrip())
-        if "[DAG TEST] Error running task" in line:
-            self.failed = self._current
-        elif (end := _TASK_END.search(line)) and self.failed is None:
-            self._show_end(Stage(end[1]))
+        if end := _TASK_END.search(line):
+            stage = Stage(end[1])
+            # Every stage that succeeds, or is skipped for a reason, leaves a receipt.
+            if self._receipt_stamp(stage) == self._receipt_before:
+                self.failed = stage
+            else:
+                self._show_end(stage)
+
+    def _receipt_stamp(self, stage: Stage) -> int | None:
+        """When the stage's receipt was written, or None where there is none."""
+        path = Path(self._root.receipt_path(self._run_date, stage))
+        return path.stat().st_mtime_ns if path.exists() else None
 
     def _show_end(self, stage: Stage) -> None:
         number = self._stages.index(stage) + 1

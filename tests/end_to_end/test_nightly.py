@@ -209,6 +209,7 @@ def test_a_failed_stage_fails_the_run_and_shows_its_last_lines(tmp_path: Path) -
     result = make_run("--data", str(catalog), "--root", str(tmp_path / "root"))
     assert result.returncode != 0
     assert "Stage fetch_images failed" in result.stdout
+    assert "[ 1/10]" not in result.stdout  # a failed stage is not shown as done
     assert "holds no usable pair (1 rows rejected: malformed_json)" in result.stdout
     assert "Traceback" not in result.stderr
 
