@@ -203,8 +203,8 @@ def _say_where(root: Root, run_date: datetime.date) -> None:
     print("\n" + "\n\n".join(blocks) + "\n")
     for note in dict.fromkeys(note for receipt in receipts for note in receipt.notes):
         print(f"WARNING: {note}")
-    promoted = "promoted" if verdict["promoted"] else "not promoted"
-    print(f"The gate: {promoted}. {'; '.join(verdict['reasons'])}")
+    passed = "passed" if verdict["promoted"] else "refused"
+    print(f"The gate: {passed}. {'; '.join(verdict['reasons'])}")
     print(f"model      {model}")
     print(f"metrics    {model / 'metrics.json'}")
     print(f"champion   {root.champion}")

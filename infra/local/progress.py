@@ -95,9 +95,10 @@ def _is_the_jobs(line: str) -> bool:
 
 
 def _told(receipt: Receipt) -> str:
-    """The first few counts of a stage, or where it has none what came out."""
+    """The largest counts of a stage, or where it has none what came out."""
     if receipt.counts:
-        shown = [f"{name} {count:,}" for name, count in receipt.counts.items()]
+        largest = sorted(receipt.counts.items(), key=lambda item: -item[1])
+        shown = [f"{name} {count:,}" for name, count in largest]
     else:
         shown = [f"{name} {value or 'none'}" for name, value in receipt.outputs.items()]
     return ", ".join(shown[:_COUNTS_SHOWN])
