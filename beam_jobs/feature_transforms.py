@@ -15,8 +15,8 @@ from PIL import Image
 from beam_jobs.pictures import open_jpeg
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.records import FeatureRecord, encode_feature
+from tfrecords_schema.segments import pack_shard
 from tfrecords_schema.storage import write_atomic
-from tfrecords_schema.tfrecord_files import frame
 from trainer.backbones import IMAGE_PX, Forward, compile_forward, load_model_file
 
 log = logging.getLogger(__name__)
@@ -103,12 +103,14 @@ class ExtractShard(beam.DoFn):
         shard, items = element
         ordered = sorted(items, key=lambda item: item[0].key)
         name = f"features-{shard:05d}-of-{self._n_shards:05d}.tfrecord"
-        frames = bytearray()
-        rows = []
-        for record in extract_features(ordered, self._forward):
-            rows.append({"key": record.key, "shard": name, "offset": len(frames)})
-            frames += frame(encode_feature(record))
-        write_atomic(epath.Path(self._segment) / name, bytes(frames))
+        data, rows = pack_shard(
+            name,
+            (
+                (record.key, encode_feature(record))
+                for record in extract_features(ordered, self._forward)
+            ),
+        )
+        write_atomic(epath.Path(self._segment) / name, data)
         log.info(
             "features: shard %d of %d, %d pictures",
             shard + 1,

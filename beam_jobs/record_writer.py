@@ -16,8 +16,9 @@ from etils import epath
 
 from tfrecords_schema import dataset_tables
 from tfrecords_schema.hashing import stable_hash
+from tfrecords_schema.segments import pack_shard
 from tfrecords_schema.storage import write_atomic
-from tfrecords_schema.tfrecord_files import FRAME_BYTES, frame
+from tfrecords_schema.tfrecord_files import FRAME_BYTES
 
 SHARD_BYTES = 96 * 2**20
 """Aimed-at size of a shard: between 64 MiB, under which an object store's requests cost
@@ -99,12 +100,11 @@ class _WriteShard(beam.DoFn):
     ) -> Iterator[dict[str, Any]]:
         shard, joined = element
         file_name = self._name(shard, n_shards)
-        frames = bytearray()
-        rows = []
-        for _, key, record in sorted(joined["records"]):
-            rows.append({"key": key, "shard": file_name, "offset": len(frames)})
-            frames += frame(record)
-        write_atomic(epath.Path(self._folder) / file_name, bytes(frames))
+        ordered = sorted(joined["records"])
+        data, rows = pack_shard(
+            file_name, ((key, record) for _, key, record in ordered)
+        )
+        write_atomic(epath.Path(self._folder) / file_name, data)
         yield from rows
 
 

@@ -12,8 +12,10 @@ Records are never rewritten; a key found in several segments is read from the ne
 from __future__ import annotations
 
 import functools
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -21,7 +23,7 @@ from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.errors import CorruptRecordError
-from tfrecords_schema.tfrecord_files import read_record
+from tfrecords_schema.tfrecord_files import read_record, write_records
 
 INDEX = "index.parquet"
 INDEX_SCHEMA = pa.schema(
@@ -31,6 +33,30 @@ INDEX_SCHEMA = pa.schema(
         pa.field("offset", pa.int64(), nullable=False),
     ]
 )
+
+
+def pack_shard(
+    name: str, records: Iterable[tuple[str, bytes]]
+) -> tuple[bytes, list[dict[str, Any]]]:
+    """Lay keyed records out as one shard file.
+
+    Returns:
+        The file's bytes, and the rows of its records as in `INDEX_SCHEMA`.
+    """
+    keys = []
+
+    def payloads() -> Iterator[bytes]:
+        for key, record in records:
+            keys.append(key)
+            yield record
+
+    buffer = io.BytesIO()
+    offsets = write_records(buffer, payloads())
+    rows = [
+        {"key": key, "shard": name, "offset": offset}
+        for key, offset in zip(keys, offsets, strict=True)
+    ]
+    return buffer.getvalue(), rows
 
 
 class SegmentStore:

@@ -147,17 +147,16 @@ def compile_forward(model: keras.Model) -> Forward:
 
         run = tf.function(call, jit_compile=True)
     else:
-        run = lambda images: _pick(model.predict_on_batch(images))  # noqa: E731
+
+        def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            outputs = model.predict_on_batch(images)
+            return outputs["global"], outputs["regions"]
 
     def forward(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         pooled, regions = run(images)
         return np.asarray(pooled), np.asarray(regions)
 
     return forward
-
-
-def _pick(outputs: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    return outputs["global"], outputs["regions"]
 
 
 def _application(name: str) -> tuple[keras.Model, str]:
