@@ -15,20 +15,22 @@ ROOT ?= ./runs
 RUN_DATE ?=
 PRESET ?=
 IMAGE_HOST ?=
+BASELINE ?=
 ONLY ?=
 # They reach the commands through the environment, so that nothing in them is ever run.
-export DATA BACKBONE ROOT RUN_DATE PRESET IMAGE_HOST ONLY
+export DATA BACKBONE ROOT RUN_DATE PRESET IMAGE_HOST BASELINE ONLY
 
 .PHONY: help
 help: ## List the targets and their options
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@printf '%s\n' '' 'Options of make run:' \
-	  '  DATA=<folder|stl>   catalogue in the Shop-The-Look layout (default: the generated look-book)' \
+	  '  DATA=<folder|stl>   catalogue: Shop-The-Look files, or tables (default: the generated look-book)' \
 	  '  BACKBONE=<name|file.keras>  any keras.applications model, or a backbone file (default: ResNet50)' \
 	  '  ROOT=<folder>       where everything is written (default: ./runs)' \
 	  '  RUN_DATE=YYYY-MM-DD the partition to write (default: today, UTC)' \
 	  '  PRESET=<preset>     the model (default: paper)' \
-	  '  IMAGE_HOST=<url>    where the pictures are (default: DATA itself, served on this machine)'
+	  '  IMAGE_HOST=<url>    where the pictures are (default: DATA itself, served on this machine)' \
+	  '  BASELINE=<previous|none|version>  what the data set is compared with (default: previous)'
 
 $(UV): infra/local/uv.txt
 	@python="$${PYTHON:-$$(sh infra/local/find_python.sh)}" && [ -n "$$python" ] && \
@@ -51,11 +53,16 @@ setup: $(VENV)/.ready ## Make the environment (.venv); every other target does i
 run: $(VENV)/.ready ## Run the nightly retraining once, through Airflow, on this machine
 	@$(BIN)/python -m infra.local.nightly --data "$$DATA" --backbone "$$BACKBONE" \
 	  --root "$$ROOT" --run-date "$$RUN_DATE" --preset "$$PRESET" \
-	  --image-host "$$IMAGE_HOST"
+	  --image-host "$$IMAGE_HOST" --baseline "$$BASELINE"
 
 .PHONY: test
 test: $(VENV)/.ready ## Run the tests
 	@$(BIN)/python -m pytest
+
+.PHONY: faults
+faults: $(VENV)/.ready ## Kill every job at ten moments, fuzz pictures, play bad hosts (20 minutes)
+	@KILL_MOMENTS=10 $(BIN)/python -m pytest tests/faults
+	@$(BIN)/python -m tests.faults.fetch_table
 
 .PHONY: check
 check: $(VENV)/.ready ## Lint, format, types and import contracts

@@ -5,6 +5,7 @@ from setuptools import find_packages, setup
 # What a Beam worker and a training host need. Exact versions are in
 # requirements.lock; the ranges here say what the code is written against.
 CORE = [
+    "aiohttp>=3.14,<4",
     "apache-beam>=2.77,<3",
     "duckdb>=1.5,<2",
     "etils[epath]>=1.13",
@@ -13,12 +14,13 @@ CORE = [
     "keras>=3.15,<4",
     "numpy>=2.2,<3",
     "pillow>=12.3,<13",
+    "protego>=0.4",
     "pyarrow>=20",
     "pyyaml>=6",
     "tensorflow>=2.21,<2.22",
     "tensorflow-datasets>=4.9.10,<5",
     "tensorflow-metadata>=1.17",
-    "urllib3>=2.5,<3",
+    "uvloop>=0.21,<1",
 ]
 
 EXTRAS = {
@@ -54,7 +56,7 @@ setup(
         include=["beam_jobs*", "trainer*", "tfrecords_schema*", "infra*"]
     ),
     package_data={
-        "infra": ["warehouse/*/*", "settings/*"],
+        "infra": ["validation/*", "warehouse/*/*", "settings/*"],
         "beam_jobs": ["templates/*"],
     },
     install_requires=CORE,

@@ -4,13 +4,19 @@
         --root=runs --run_date=2026-11-22
 
 Takes the data set of the run date. Features are cached in
-`{root}/features/<backbone fingerprint>/`, keyed by picture content and crop; a run
-computes what the cache lacks and adds it as one immutable segment.
+`{root}/features/<backbone fingerprint>-<preprocessing>/`, keyed by picture content and
+crop; a run computes what the cache lacks and adds it as one immutable segment. A job
+that was killed goes on with the units of 512 pictures that it had not finished; when
+something else is missing by then, those that it had finished are kept.
+
+Each process that a runner starts loads the network once, whatever its threads. More
+workers on one machine cost memory and gain nothing: one network uses all cores.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import datetime
 import logging
 import time
@@ -20,29 +26,28 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
-from beam_jobs.feature_transforms import (
-    BATCH,
-    ExtractShard,
+from beam_jobs.features.feature_requests import (
     FeatureRequest,
-    GatherPictures,
+    LocatedRequest,
+    needed_features,
+    work_table,
 )
-from beam_jobs.options import RunOptions, parse_options
-from beam_jobs.record_writer import WriteTable
-from beam_jobs.triplets import ReadImages
-from tfrecords_schema import dataset_tables, segments, storage
-from tfrecords_schema.boxes import PixelBox
+from beam_jobs.features.feature_transforms import BATCH, PREPROCESSING, ExtractUnit
+from beam_jobs.options import RunOptions, UnitOptions, parse_options
 from tfrecords_schema.cli import configure_logging
-from tfrecords_schema.errors import exit_on_input_error
+from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
-from tfrecords_schema.records import product_key, scene_key
+from tfrecords_schema.segments import RecordLocation, SegmentStore
 from trainer.backbones import Backbone, resolve_backbone
 
 log = logging.getLogger(__name__)
 
-SHARD_PICTURES = 16 * BATCH
-"""Pictures of a shard: about 50 MB of scene features, and under a minute of one CPU
+UNIT_PICTURES = 16 * BATCH
+"""Pictures of a unit: about 50 MB of scene features, and under a minute of one CPU
 core's work to lose when a worker dies."""
+
+SHARD_NAME = "features"
 
 
 class ExtractFeaturesOptions(PipelineOptions):
@@ -63,6 +68,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parse_options(
         argv,
         RunOptions,
+        UnitOptions,
         ExtractFeaturesOptions,
         description=__doc__.splitlines()[0],
     )
@@ -73,113 +79,142 @@ def main(argv: Sequence[str] | None = None) -> None:
     dataset = root.receipt(date, Stage.BUILD_DATASET).outputs["dataset"]
     needed = needed_features(root.dataset(dataset))
     backbone = resolve_backbone(options.view_as(ExtractFeaturesOptions).backbone, root)
-    store = root.feature_store(backbone.fingerprint)
-    held = segments.SegmentStore(store).index
-    missing = [request for request in needed if request.key not in held]
-    log.info(
-        "%d of %d features to compute with %s (%s)",
-        len(missing),
-        len(needed),
-        backbone.name,
-        backbone.fingerprint,
-    )
-    if missing:
-        _write_segment(root, backbone, missing, options)
-    _write_receipt(root, date, backbone, needed, missing, started)
+    name = store_name(backbone)
+    size = options.view_as(UnitOptions).pictures_or(UNIT_PICTURES)
+    work = plan_work(root.feature_store(name), needed, unit_pictures=size)
+    computed = 0
+    if work.missing:
+        computed = _compute(root, work, backbone, options)
+    log.info("%d of %d features computed into %s", computed, len(needed), name)
+    _write_receipt(root, date, backbone, len(needed), computed, started)
 
 
-def needed_features(dataset: epath.Path) -> list[FeatureRequest]:
-    """Every picture and crop that training, evaluation and ranking look at.
+def store_name(backbone: Backbone) -> str:
+    """The feature store of a backbone and the preprocessing in force."""
+    return f"{backbone.fingerprint}-{PREPROCESSING}"
 
-    Scene crops are what the model is trained on, whole scenes what it ranks for.
 
-    Returns:
-        Requests in the order of their key, each key once.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Work:
+    """What a run has to compute.
+
+    Attributes:
+        store: the feature store.
+        missing: requests that it cannot answer, in the order of their key.
+        unit_pictures: how many of them a worker writes at once.
+        digest: of the work, equal when a killed job is started again.
     """
-    storage.read_manifest(dataset)
-    requests = [
-        FeatureRequest(product_key(row["sha256"]), row["sha256"], None, False)
-        for row in dataset_tables.read_rows(dataset / "products.parquet")
-    ]
-    requests += [
-        FeatureRequest(scene_key(row["sha256"]), row["sha256"], None, True)
-        for row in dataset_tables.read_rows(dataset / "scenes.parquet")
-    ]
-    for row in dataset_tables.read_rows(dataset / "pairs.parquet"):
-        crop = PixelBox(*row["crop_px"])
-        sha256 = row["scene_sha256"]
-        requests.append(FeatureRequest(scene_key(sha256, crop), sha256, crop, True))
-    by_key = {request.key: request for request in requests}
-    return [by_key[key] for key in sorted(by_key)]
+
+    store: epath.Path
+    missing: list[FeatureRequest]
+    unit_pictures: int
+    digest: str
 
 
-def _write_segment(
-    root: Root,
-    backbone: Backbone,
-    missing: list[FeatureRequest],
-    options: PipelineOptions,
-) -> None:
-    store = segments.SegmentStore(root.feature_store(backbone.fingerprint))
-    segment = store.next_segment(digest([request.key for request in missing]))
-    storage.start_folder(segment)
-    with beam.Pipeline(options=options) as pipeline:
-        build_pipeline(
-            pipeline,
-            missing,
-            images=root.image_store,
-            backbone=str(backbone.path),
-            segment=str(segment),
-        )
-    index = dataset_tables.read_rows(segment / segments.INDEX)
-    if len(index) != len(missing):
-        raise AssertionError(f"{len(missing)} features asked for, {len(index)} made")
-    storage.write_manifest(
-        segment, {"backbone": backbone.fingerprint, "features": len(index)}
+def plan_work(
+    store: epath.Path,
+    needed: Sequence[FeatureRequest],
+    *,
+    unit_pictures: int = UNIT_PICTURES,
+) -> Work:
+    """Find what a store lacks, after closing what other killed jobs left in it.
+
+    What such a job had finished is missing no longer, so the work is another one then.
+    """
+    segments = SegmentStore(store)
+    while True:
+        missing = [request for request in needed if request.key not in segments.index]
+        keys = [request.key for request in missing]
+        name = digest({"unit": unit_pictures, "keys": keys})
+        work = Work(store, missing, unit_pictures, name)
+        adopted = segments.adopt(but=work.digest)
+        if not adopted:
+            return work
+        log.info("kept what killed jobs had finished: %s", [f.name for f in adopted])
+
+
+def _compute(
+    root: Root, work: Work, backbone: Backbone, options: PipelineOptions
+) -> int:
+    """Write the segment; returns how many features this run had to compute."""
+    items = _located(root.image_store, work.missing)
+    size = work.unit_pictures
+    units = [items[n : n + size] for n in range(0, len(items), size)]
+    writer = SegmentStore(work.store).writer(work.digest, SHARD_NAME, len(units))
+    lacking = [unit for unit in range(len(units)) if not writer.is_written(unit)]
+    computed = sum(len(units[unit]) for unit in lacking)
+    log.info("%d features to compute with %s", computed, backbone.name)
+    if lacking:
+        for unit in lacking:
+            writer.write_work(unit, work_table(units[unit], root.image_store))
+        with beam.Pipeline(options=options) as pipeline:
+            build_pipeline(
+                pipeline,
+                lacking,
+                ExtractUnit(str(backbone.path), str(root.image_store), writer),
+            )
+    writer.finish(
+        {
+            "backbone": backbone.fingerprint,
+            "preprocessing": PREPROCESSING,
+            "features": len(items),
+        }
     )
+    _check_complete(work)
+    return computed
 
 
 def build_pipeline(
-    pipeline: beam.Pipeline,
-    requests: Sequence[FeatureRequest],
-    *,
-    images: epath.Path,
-    backbone: str,
-    segment: str,
+    pipeline: beam.Pipeline, units: Sequence[int], extract: ExtractUnit
 ) -> None:
     """Wire the job.
 
     Args:
         pipeline: to add to.
-        requests: features to compute, in the order of their key.
-        images: the image store.
-        backbone: the backbone's file.
-        segment: folder to write.
+        units: whose work lies with the writer of `extract`.
+        extract: what is done to each.
     """
-    n_shards = -(-len(requests) // SHARD_PICTURES)
-    numbered = [
-        (number // SHARD_PICTURES, request) for number, request in enumerate(requests)
-    ]
     _ = (
-        {
-            "requests": pipeline | "ListFeatures" >> beam.Create(numbered),
-            "images": pipeline | "ReadImages" >> ReadImages(images),
-        }
-        # (shard, its requests with their pictures)
-        | "GatherPictures" >> GatherPictures()
-        | "ExtractFeatures" >> beam.ParDo(ExtractShard(backbone, segment, n_shards))
-        | "WriteIndex"
-        >> WriteTable(
-            f"{segment}/{segments.INDEX}", segments.INDEX_SCHEMA, order_by=("key",)
-        )
+        pipeline
+        | "ListUnits" >> beam.Create(units)
+        # Else one worker would get them all.
+        | "SpreadUnits" >> beam.Reshuffle()
+        # number of features
+        | "ExtractFeatures" >> beam.ParDo(extract)
     )
+
+
+def _located(
+    images: epath.Path, requests: Sequence[FeatureRequest]
+) -> list[LocatedRequest]:
+    """Requests with the place of their picture.
+
+    Raises:
+        InputError: the image store lacks a picture.
+    """
+    index: dict[str, RecordLocation] = SegmentStore(images).index
+    absent = {r.sha256 for r in requests if r.sha256 not in index}
+    if absent:
+        raise InputError(
+            f"the image store lacks {len(absent)} pictures, such as {min(absent)}; run "
+            "beam_jobs.fetch_images and beam_jobs.build_dataset for this --root again"
+        )
+    return [LocatedRequest(request, index[request.sha256]) for request in requests]
+
+
+def _check_complete(work: Work) -> None:
+    index = SegmentStore(work.store).index
+    lacking = [request.key for request in work.missing if request.key not in index]
+    if lacking:
+        raise AssertionError(f"{len(lacking)} features were not made: {lacking[0]}")
 
 
 def _write_receipt(
     root: Root,
     date: datetime.date,
     backbone: Backbone,
-    needed: list[FeatureRequest],
-    missing: list[FeatureRequest],
+    needed: int,
+    computed: int,
     started: float,
 ) -> None:
     root.write_receipt(
@@ -187,17 +222,18 @@ def _write_receipt(
         Receipt(
             stage=Stage.EXTRACT_FEATURES,
             outputs={
-                "features": backbone.fingerprint,
+                "features": store_name(backbone),
                 "backbone": backbone.name,
                 "weights": backbone.weights,
             },
             counts={
-                "needed": len(needed),
-                "computed": len(missing),
-                "cached": len(needed) - len(missing),
+                "needed": needed,
+                "computed": computed,
+                # By earlier runs, or by this one before it was killed.
+                "cached": needed - computed,
             },
             seconds=round(time.monotonic() - started, 3),
-            reused=not missing,
+            reused=not computed,
             notes=(backbone.note,) if backbone.note else (),
         ),
     )

@@ -42,9 +42,34 @@ class CatalogOptions(PipelineOptions):
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             "--catalog",
-            help="folder with <domain>.json (pairs) and <domain>-cat.json (categories)",
+            help="folder with <domain>.json and <domain>-cat.json, or with the tables "
+            "scenes, products and pairs as .csv, .parquet or .jsonl",
         )
         parser.add_argument("--domain", default="fashion", help="fashion or home")
+
+
+class UnitOptions(PipelineOptions):
+    """How a job's work is cut up."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--unit_pictures",
+            type=int,
+            help="pictures that a worker writes at once, and a killed one repeats",
+        )
+
+    def pictures_or(self, default: int) -> int:
+        """The validated value, or the job's own.
+
+        Raises:
+            InputError: it is not above 0.
+        """
+        if self.unit_pictures is None:
+            return default
+        if self.unit_pictures < 1:
+            raise InputError(f"--unit_pictures {self.unit_pictures} must be above 0")
+        return int(self.unit_pictures)
 
 
 def parse_options(

@@ -21,13 +21,14 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from etils import epath
 
-from beam_jobs.publication import (
+from beam_jobs.image_status import LATE_PART, status_parts
+from beam_jobs.publishing.publication import (
     Checked,
     Load,
     parquet_rows,
     require_columns,
 )
-from beam_jobs.warehouse import Warehouse
+from beam_jobs.publishing.warehouse import Warehouse
 from tfrecords_schema import cli, dataset_tables, storage
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
@@ -174,33 +175,40 @@ def image_status_load(store: SegmentStore, run_date: datetime.date) -> Load:
 
 
 def latest_status(segments: Sequence[epath.Path]) -> pa.Table:
-    """The newest segment's status of each picture.
+    """The newest status of each picture.
 
     Args:
         segments: oldest first.
 
     Returns:
-        Columns of `dataset_tables.IMAGE_STATUS`. A picture that one segment names
-        twice stays twice: that is a fault, which the checks are to see.
+        Columns of `dataset_tables.IMAGE_STATUS`. A picture that two units of one
+        segment name stays twice: that is a fault, which the checks are to see.
     """
     parts = [
         _with_constant(
-            _read(segment / "status.parquet", dataset_tables.IMAGE_STATUS),
-            "segment",
-            pa.scalar(number, pa.int64()),
+            _read(path, dataset_tables.IMAGE_STATUS), "age", pa.scalar(age, pa.int64())
         )
-        for number, segment in enumerate(segments)
+        for age, path in _aged_parts(segments)
     ]
     if not parts:
         return dataset_tables.IMAGE_STATUS.empty_table()
     rows = pa.concat_tables(parts)
     newest = (
         rows.group_by(_IMAGE_KEY)
-        .aggregate([("segment", "max")])
-        .rename_columns([*_IMAGE_KEY, "segment"])
+        .aggregate([("age", "max")])
+        .rename_columns([*_IMAGE_KEY, "age"])
     )
-    joined = rows.join(newest, keys=[*_IMAGE_KEY, "segment"], join_type="inner")
+    joined = rows.join(newest, keys=[*_IMAGE_KEY, "age"], join_type="inner")
     return joined.select(dataset_tables.IMAGE_STATUS.names)
+
+
+def _aged_parts(
+    segments: Sequence[epath.Path],
+) -> Iterator[tuple[int, epath.Path]]:
+    """Status parts with their age: later is newer, units of a segment are equal."""
+    for number, segment in enumerate(segments):
+        for path in status_parts(segment):
+            yield 2 * number + (path.name == LATE_PART), path
 
 
 def _with_constant(table: pa.Table, name: str, value: pa.Scalar) -> pa.Table:

@@ -23,7 +23,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
 from beam_jobs.options import RunOptions, parse_options
-from beam_jobs.ranking_transforms import (
+from beam_jobs.ranking.ranking_transforms import (
     BlockCounts,
     CategoryBlock,
     EmbedProducts,

@@ -1,148 +1,147 @@
-"""Transforms that write sharded TFRecord files and Parquet tables, deterministically.
-
-The shard of a record and its place in it follow from a hash of its key, and the number
-of shards from the records' total size; so the files have the same bytes on any runner
-with any number of workers.
-"""
+"""Writing a job's tables as Parquet parts, with no worker that sees a whole one."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import dataclasses
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 from etils import epath
 
+from beam_jobs.batches import PackByKey, unpack
 from tfrecords_schema import dataset_tables
 from tfrecords_schema.hashing import stable_hash
-from tfrecords_schema.segments import pack_shard
-from tfrecords_schema.storage import write_atomic
-from tfrecords_schema.tfrecord_files import FRAME_BYTES
 
-SHARD_BYTES = 96 * 2**20
-"""Aimed-at size of a shard: between 64 MiB, under which an object store's requests cost
-more than its bytes, and 128 MiB, as one shard must fit a worker's memory."""
+PART_ROWS = 20_000
+"""Aimed-at rows of a part: some 100 MB, with 32 negatives in a row, while they are
+sorted."""
+
+Row = dict[str, Any]
+Rows = dict[str, list[Row]]
 
 
-class WriteRecords(beam.PTransform):
-    """Write keyed records as shards, ordered by the hash of the key.
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableSpec:
+    """How a table is written.
 
-    PCollection in: (key, serialised record), keys unique.
-    PCollection out: index rows as in `segments.INDEX_SCHEMA`, one per record.
+    Attributes:
+        name: of its folder, without the suffix.
+        schema: of the table.
+        order_by: columns that together order its rows fully.
     """
 
-    def __init__(
-        self,
-        folder: str,
-        name: Callable[[int, int], str],
-        *,
-        shard_bytes: int = SHARD_BYTES,
-    ) -> None:
+    name: str
+    schema: pa.Schema
+    order_by: tuple[str, ...]
+
+    def key(self, row: Row) -> tuple[Any, ...]:
+        """What orders the rows."""
+        return tuple(row[name] for name in self.order_by)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class TableFamily:
+    """Tables whose rows are dealt to parts by a value that they share.
+
+    Attributes:
+        name: unique.
+        tables: written together.
+        rows: about how many there are of all; decides the number of parts.
+        complete: fills in, part by part, what rows with the same value tell each
+            other; it gets the rows of every table by its name.
+    """
+
+    name: str
+    tables: tuple[TableSpec, ...]
+    rows: int
+    complete: Callable[[Rows], None] | None = None
+
+    @property
+    def n_parts(self) -> int:
+        """Number of parts of each table."""
+        return max(1, -(-self.rows // PART_ROWS))
+
+    def part_of(self, value: str) -> int:
+        """The part of a row, by a hash of its value."""
+        return (stable_hash(value) * self.n_parts) >> 64 if self.n_parts > 1 else 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class KeyRow:
+    """Address a row, as `WriteTables` wants it.
+
+    Attributes:
+        family: the row's.
+    """
+
+    family: TableFamily
+
+    def __call__(
+        self, table: str, value: str, row: Row
+    ) -> tuple[tuple[str, int], tuple[str, Row]]:
+        """A row of a table, with the value that decides its part."""
+        return (self.family.name, self.family.part_of(value)), (table, row)
+
+
+class WriteTables(beam.PTransform):
+    """Write rows as tables, each a folder of Parquet parts; one without rows as well.
+
+    PCollection in: ((family, part), (table, row as a dictionary)), see `KeyRow`.
+    PCollection out: (family, part), when it is written.
+
+    A part is sorted, so the files are the same whatever the runner and the number of
+    workers.
+    """
+
+    def __init__(self, folder: str, families: Iterable[TableFamily]) -> None:
         """Set where to write.
 
         Args:
-            folder: an existing folder.
-            name: from a shard's number and the number of shards to its file name.
-            shard_bytes: aimed-at size of a shard.
+            folder: an existing folder without parts of these tables.
+            families: of every table that rows may name.
         """
         super().__init__()
         self._folder = folder
-        self._name = name
-        self._shard_bytes = shard_bytes
-
-    def expand(self, records: beam.PCollection) -> beam.PCollection:
-        """Wire the transform."""
-        n_shards = (
-            records
-            | "MeasureRecords" >> beam.MapTuple(lambda _, data: len(data) + FRAME_BYTES)
-            | "SumBytes" >> beam.CombineGlobally(sum)
-            | "CountShards" >> beam.Map(_shard_count, self._shard_bytes)
-        )
-        # (shard, (hash, key, record))
-        assigned = records | "AssignShards" >> beam.Map(
-            _to_shard, beam.pvalue.AsSingleton(n_shards)
-        )
-        # A shard that no key falls into is written as well: file names promise it.
-        every_shard = n_shards | "ListShards" >> beam.FlatMap(lambda n: range(n))
-        return (
-            {"records": assigned, "shards": every_shard | beam.WithKeys(lambda n: n)}
-            | "GroupShards" >> beam.CoGroupByKey()
-            | "WriteShards"
-            >> beam.ParDo(
-                _WriteShard(self._folder, self._name),
-                beam.pvalue.AsSingleton(n_shards),
-            )
-        )
-
-
-def _shard_count(total_bytes: int, shard_bytes: int) -> int:
-    """As many as the bytes fill; none for nothing."""
-    return -(-total_bytes // shard_bytes)
-
-
-def _to_shard(
-    element: tuple[str, bytes], n_shards: int
-) -> tuple[int, tuple[int, str, bytes]]:
-    key, record = element
-    position = stable_hash(key)
-    # The high bits choose the shard, so that shards in order are hashes in order.
-    return (position * n_shards) >> 64, (position, key, record)
-
-
-class _WriteShard(beam.DoFn):
-    def __init__(self, folder: str, name: Callable[[int, int], str]) -> None:
-        self._folder = folder
-        self._name = name
-
-    def process(
-        self, element: tuple[int, dict[str, Iterable[Any]]], n_shards: int
-    ) -> Iterator[dict[str, Any]]:
-        shard, joined = element
-        file_name = self._name(shard, n_shards)
-        ordered = sorted(joined["records"])
-        data, rows = pack_shard(
-            file_name, ((key, record) for _, key, record in ordered)
-        )
-        write_atomic(epath.Path(self._folder) / file_name, data)
-        yield from rows
-
-
-class WriteTable(beam.PTransform):
-    """Write rows as one Parquet file, sorted; an empty input writes an empty table.
-
-    PCollection in: rows as dictionaries.
-    PCollection out: the number of rows, one element.
-    """
-
-    def __init__(
-        self, path: str, schema: pa.Schema, *, order_by: Iterable[str]
-    ) -> None:
-        """Set where to write.
-
-        Args:
-            path: the file.
-            schema: of the table.
-            order_by: columns that together order the rows fully.
-        """
-        super().__init__()
-        self._path = path
-        self._schema = schema
-        self._order_by = tuple(order_by)
+        self._families = {family.name: family for family in families}
 
     def expand(self, rows: beam.PCollection) -> beam.PCollection:
         """Wire the transform."""
+        every_part = [
+            ((family.name, part), b"")
+            for family in self._families.values()
+            for part in range(family.n_parts)
+        ]
         return (
-            rows
-            | "GatherRows" >> beam.combiners.ToList()
-            | "WriteParquet"
-            >> beam.Map(_write_rows, self._path, self._schema, self._order_by)
+            (
+                rows | "PackRows" >> beam.ParDo(PackByKey()),
+                rows.pipeline | "ListParts" >> beam.Create(every_part, reshuffle=False),
+            )
+            | "FlattenParts" >> beam.Flatten()
+            | "GroupParts" >> beam.GroupByKey()
+            | "WriteParts" >> beam.MapTuple(_WritePart(self._folder, self._families))
         )
 
 
-def _write_rows(
-    rows: list[dict[str, Any]], path: str, schema: pa.Schema, order_by: tuple[str, ...]
-) -> int:
-    rows.sort(key=lambda row: tuple(row[name] for name in order_by))
-    dataset_tables.write_table(epath.Path(path), rows, schema)
-    return len(rows)
+class _WritePart:
+    def __init__(self, folder: str, families: dict[str, TableFamily]) -> None:
+        self._folder = folder
+        self._families = families
+
+    def __call__(
+        self, key: tuple[str, int], batches: Iterable[bytes]
+    ) -> tuple[str, int]:
+        name, part = key
+        family = self._families[name]
+        rows: Rows = {table.name: [] for table in family.tables}
+        for table_name, row in unpack(batch for batch in batches if batch):
+            rows[table_name].append(row)
+        if family.complete is not None:
+            family.complete(rows)
+        file = f"{part:05d}-of-{family.n_parts:05d}.parquet"
+        for table in family.tables:
+            ordered = sorted(rows[table.name], key=table.key)
+            folder = dataset_tables.table_path(epath.Path(self._folder), table.name)
+            dataset_tables.write_table(folder / file, ordered, table.schema)
+        return key

@@ -16,6 +16,7 @@ from airflow.providers.apache.beam.operators.beam import (
 )
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import DAG, Param, TriggerRule
+from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
 
 RUN_DATE = "{{ (dag_run.logical_date or dag_run.run_after) | ds }}"
 
@@ -33,6 +34,25 @@ CATALOG_OPTIONS = {
     "catalog": "{{ params.catalog }}",
     "domain": "{{ params.domain }}",
 }
+
+
+class RefusalIsFinal(RetryPolicy):
+    """No second try where a job says that its input is at fault: exit code 2.
+
+    Whatever else fails is tried again as the task's `retries` say.
+    """
+
+    def evaluate(
+        self,
+        exception: BaseException,
+        try_number: int,
+        max_tries: int,
+        context: object = None,
+    ) -> RetryDecision:
+        """Decide by the exit code that the operator's message ends with."""
+        if str(exception).rstrip(".").endswith("exit code 2"):
+            return RetryDecision.fail("the same input would be refused again")
+        return RetryDecision.default()
 
 
 def beam_task(
@@ -64,6 +84,7 @@ def module_task(
     doc_md: str,
     timeout_h: float = 1,
     trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS,
+    retry_policy: RetryPolicy | None = None,
     **options: str,
 ) -> BashOperator:
     """A plain module as a task.
@@ -83,6 +104,7 @@ def module_task(
         append_env=True,
         execution_timeout=datetime.timedelta(hours=timeout_h),
         trigger_rule=trigger_rule,
+        retry_policy=retry_policy,
         doc_md=doc_md,
     )
 
@@ -117,7 +139,8 @@ with DAG(
             ),
             type="string",
             pattern=ABSOLUTE,
-            description="Folder with <domain>.json and <domain>-cat.json",
+            description="Folder with <domain>.json and <domain>-cat.json, or with the "
+            "tables scenes, products and pairs (.csv, .parquet or .jsonl)",
         ),
         "domain": Param(
             "fashion", enum=["fashion", "home"], description="Which catalogue"
@@ -125,8 +148,8 @@ with DAG(
         "image_host": Param(
             os.environ.get("COMPLETE_THE_LOOK_IMAGE_HOST", "http://i.pinimg.com"),
             type="string",
-            pattern="^https?://",
-            description="Host of the pictures",
+            pattern="^(https?://.*)?$",
+            description="Host of the pictures; empty for tables, which give addresses",
         ),
         "backbone": Param(
             "ResNet50",
@@ -136,6 +159,13 @@ with DAG(
             description="keras.applications model, or a .keras backbone file",
         ),
         "preset": Param("paper", type="string", minLength=1, description="The model"),
+        "validation_baseline": Param(
+            "previous",
+            type="string",
+            pattern=r"^\w[\w.-]*$",
+            description="What the data set is compared with: previous, none, or a "
+            "data set version",
+        ),
     },
 ) as dag:
     fetch_images = beam_task(
@@ -156,6 +186,20 @@ that is down: clear the task when it is back, only missing pictures are asked fo
 
 **If this fails**: an error about the catalogue names file, value and option; mend the
 catalogue and clear the task. Half-written versions are cleared by the next try.""",
+    )
+    validate_dataset = module_task(
+        "validate_dataset",
+        "beam_jobs.validate_dataset",
+        retry_policy=RefusalIsFinal(),
+        baseline="{{ params.validation_baseline }}",
+        doc_md="""Judge the data set, alone and against the last one that passed.
+
+**If this fails**: the last lines name each broken rule, its figure and what to do;
+`runs/<date>/validation.json` has all figures. Nothing later has run, and yesterday's
+champion and rankings stay in force. Mend the catalogue and clear from `fetch_images`,
+or, where the jump is legitimate (a new catalogue, a dropped category), trigger the date
+again with the parameter `validation_baseline` set to `none`: the absolute rules still
+hold, and later nights compare with this data set.""",
     )
     extract_features = beam_task(
         "extract_features",
@@ -228,5 +272,14 @@ break it. Nothing was published, and what readers see is unchanged.""",
 **If this fails**: everything is published already; clear the task.""",
     )
 
-    fetch_images >> build_dataset >> extract_features >> train >> evaluate
-    evaluate >> gate >> promote >> rank_catalog >> publish >> report
+    fetch_images >> build_dataset >> validate_dataset >> extract_features
+    (
+        extract_features
+        >> train
+        >> evaluate
+        >> gate
+        >> promote
+        >> rank_catalog
+        >> publish
+        >> report
+    )

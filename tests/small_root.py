@@ -11,7 +11,6 @@ from etils import epath
 from tfrecords_schema import dataset_tables, segments, storage
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.records import FeatureRecord, encode_feature
-from tfrecords_schema.tfrecord_files import write_records
 
 DATE = "2026-11-22"
 RUN_DATE = parse_run_date(DATE)
@@ -42,6 +41,9 @@ def scene_row(scene_id: str, split: str = "train") -> dict[str, Any]:
         "domain": "fashion",
         "scene_group": scene_id,
         "sha256": sha(scene_id),
+        "phash": "0" * 16,
+        "width": 100,
+        "height": 100,
         "split": split,
     }
 
@@ -69,7 +71,10 @@ def pair_row(
         "category": category,
         "product_seen": True,
         "negative_ids": list(negatives),
+        "negative_strategy": "uniform",
+        "hard_negatives": 0,
         "co_positive_ids": [],
+        "source_file": "fashion.json",
         "source_line": 1,
     }
 
@@ -98,18 +103,10 @@ def write_dataset(
 
 def write_segment(store: epath.Path, records: Mapping[str, bytes]) -> epath.Path:
     """A complete segment of serialised records, after those that are there."""
-    segment = segments.SegmentStore(store).next_segment("abc")
-    segment.mkdir(parents=True)
-    shard = "records-00000-of-00001.tfrecord"
-    with (segment / shard).open("wb") as file:
-        offsets = write_records(file, records.values())
-    rows = [
-        {"key": key, "shard": shard, "offset": offset}
-        for key, offset in zip(records, offsets, strict=True)
-    ]
-    dataset_tables.write_table(segment / segments.INDEX, rows, segments.INDEX_SCHEMA)
-    storage.write_manifest(segment, {})
-    return segment
+    writer = segments.SegmentStore(store).writer("abc", "records", 1)
+    writer.write(0, records.items())
+    writer.finish({})
+    return writer.path
 
 
 def write_features(

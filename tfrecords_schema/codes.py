@@ -6,7 +6,7 @@ import enum
 
 
 class Split(enum.StrEnum):
-    """Where a scene's pairs go; see `beam_jobs.splits` for who goes where."""
+    """Where a scene's pairs go; see `beam_jobs.dataset.splits` for who goes where."""
 
     TRAIN = "train"
     VALIDATION = "validation"
@@ -17,12 +17,32 @@ class ImageCode(enum.StrEnum):
     """Outcome of fetching one picture. Everything but `OK` is a rejection."""
 
     OK = "ok"
-    NOT_FOUND = "not_found"
-    HTTP_ERROR = "http_error"
+    # The address itself.
+    BAD_URL = "bad_url"
+    ADDRESS_REFUSED = "address_refused"
+    ROBOTS_DISALLOWED = "robots_disallowed"
+    # The way to the host.
+    DNS_FAILED = "dns_failed"
     CONNECTION_FAILED = "connection_failed"
+    CONNECTION_RESET = "connection_reset"
+    TLS_FAILED = "tls_failed"
     TIMED_OUT = "timed_out"
+    # What the host answered.
+    NOT_FOUND = "not_found"
+    GONE = "gone"
+    FORBIDDEN = "forbidden"
+    RATE_LIMITED = "rate_limited"
+    SERVER_ERROR = "server_error"
+    HTTP_ERROR = "http_error"
+    BAD_REDIRECT = "bad_redirect"
+    TOO_MANY_REDIRECTS = "too_many_redirects"
+    CIRCUIT_OPEN = "circuit_open"
+    # The body.
     TOO_MANY_BYTES = "too_many_bytes"
     BODY_INCOMPLETE = "body_incomplete"
+    BAD_ENCODING = "bad_encoding"
+    DECOMPRESSION_BOMB = "decompression_bomb"
+    # The picture.
     NOT_AN_IMAGE = "not_an_image"
     TRUNCATED = "truncated"
     TOO_SMALL = "too_small"
@@ -30,21 +50,51 @@ class ImageCode(enum.StrEnum):
     ANIMATED = "animated"
     CMYK = "cmyk"
     EXIF_ROTATED = "exif_rotated"
+    DECODER_FAILED = "decoder_failed"
+    PLACEHOLDER = "placeholder"
+
+    @property
+    def is_retryable(self) -> bool:
+        """Whether asking again, with nothing changed, may help."""
+        return self in _RETRYABLE
+
+
+_RETRYABLE = frozenset(
+    {
+        ImageCode.DNS_FAILED,
+        ImageCode.CONNECTION_FAILED,
+        ImageCode.CONNECTION_RESET,
+        ImageCode.TIMED_OUT,
+        ImageCode.RATE_LIMITED,
+        ImageCode.SERVER_ERROR,
+        ImageCode.CIRCUIT_OPEN,
+        ImageCode.BODY_INCOMPLETE,
+    }
+)
 
 
 class RowCode(enum.StrEnum):
     """Why a catalogue row was rejected when it was read."""
 
+    # The row itself.
     MALFORMED_JSON = "malformed_json"
+    MALFORMED_ROW = "malformed_row"  # of a CSV file
     MISSING_FIELD = "missing_field"
+    # Ids, and what they refer to.
     BAD_SIGNATURE = "bad_signature"
+    BAD_ID = "bad_id"
+    DUPLICATE_SCENE = "duplicate_scene"
+    DUPLICATE_PRODUCT = "duplicate_product"
+    DUPLICATE_PAIR = "duplicate_pair"
+    UNKNOWN_SCENE = "unknown_scene"
+    UNKNOWN_PRODUCT = "unknown_product"
+    PRODUCT_WITHOUT_CATEGORY = "product_without_category"
+    # The other values.
+    BAD_URL = "bad_url"
     BAD_BOX = "bad_box"
     BOX_OUT_OF_RANGE = "box_out_of_range"
     BOX_INVERTED = "box_inverted"
     BAD_CATEGORY = "bad_category"
-    DUPLICATE_PRODUCT = "duplicate_product"
-    DUPLICATE_PAIR = "duplicate_pair"
-    PRODUCT_WITHOUT_CATEGORY = "product_without_category"
 
 
 class PairCode(enum.StrEnum):

@@ -6,7 +6,7 @@ These are internal, between jobs; the published tables are in `tfrecords_schema.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -32,6 +32,9 @@ IMAGE_STATUS = pa.schema(
         pa.field("height", pa.int32()),
         pa.field("sha256", pa.string()),
         pa.field("phash", pa.string()),
+        pa.field("attempts", pa.int32()),
+        pa.field("elapsed_s", pa.float64()),
+        pa.field("final_url", pa.string()),  # after redirects
         pa.field("detail", pa.string()),
     ]
 )
@@ -52,11 +55,14 @@ PAIRS = pa.schema(
         _required("category", pa.string()),
         _required("product_seen", pa.bool_()),  # as a positive of the train split
         _required("negative_ids", pa.list_(pa.string())),
+        _required("negative_strategy", pa.string()),  # negatives.Strategy
+        _required("hard_negatives", pa.int32()),  # of them, those that are semi-hard
         _required("co_positive_ids", pa.list_(pa.string())),
+        _required("source_file", pa.string()),
         _required("source_line", pa.int64()),
     ]
 )
-"""One row per pair of the data set, in the order of `pair_id`."""
+"""One row per pair of the data set."""
 
 PRODUCTS = pa.schema(
     [
@@ -76,10 +82,29 @@ SCENES = pa.schema(
         _required("domain", pa.string()),
         _required("scene_group", pa.string()),
         _required("sha256", pa.string()),
+        _required("phash", pa.string()),
+        _required("width", pa.int32()),
+        _required("height", pa.int32()),
         _required("split", pa.string()),
     ]
 )
 """Every scene of the catalogue whose picture is in the store."""
+
+TRIPLET_INDEX = pa.schema(
+    [
+        _required("key", pa.string()),  # pair_id:negative_index
+        _required("shard", pa.string()),
+        _required("offset", pa.int64()),
+        _required("bytes", pa.int64()),
+        _required("source_file", pa.string()),
+        _required("source_line", pa.int64()),
+        # Segments of the image store that the pictures were read from.
+        _required("scene_segment", pa.string()),
+        _required("product_segment", pa.string()),
+        _required("negative_segment", pa.string()),
+    ]
+)
+"""Where every triplet record lies, and where it comes from."""
 
 REJECTIONS = pa.schema(
     [
@@ -122,6 +147,45 @@ def write_table(
     storage.write_atomic(path, table_bytes(rows, schema))
 
 
+def table_path(folder: epath.Path, name: str) -> epath.Path:
+    """Where a table of a folder lies, be it a file or a folder of parts."""
+    return folder / f"{name}.parquet"
+
+
+def part_files(path: epath.Path) -> list[epath.Path]:
+    """The files of a table, which is one Parquet file or a folder of parts, in order.
+
+    Raises:
+        FileNotFoundError: there is no such table.
+    """
+    if not path.is_dir():
+        return [path]
+    parts = [part for part in path.iterdir() if part.name.endswith(".parquet")]
+    if not parts:
+        raise FileNotFoundError(f"{path} holds no part of a table")
+    return sorted(parts, key=lambda part: part.name)
+
+
+def read_parts(
+    path: epath.Path, columns: Sequence[str] | None = None
+) -> Iterator[pa.Table]:
+    """A table part by part, so that it need not fit in memory.
+
+    Args:
+        path: the table.
+        columns: those wanted; None for all.
+    """
+    for part in part_files(path):
+        # Opened here, so that Arrow reads no columns out of names such as `key=[1]`.
+        with part.open("rb") as file:
+            yield pq.read_table(file, columns=list(columns) if columns else None)
+
+
+def read_table(path: epath.Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A whole table; see `read_parts`."""
+    return pa.concat_tables(read_parts(path, columns))
+
+
 def read_rows(path: epath.Path) -> list[dict[str, Any]]:
-    """All rows of a Parquet file."""
-    return pq.read_table(str(path)).to_pylist()
+    """All rows of a table, in the order of its parts."""
+    return [row for table in read_parts(path) for row in table.to_pylist()]

@@ -34,6 +34,7 @@ class Stage(enum.StrEnum):
 
     FETCH_IMAGES = "fetch_images"
     BUILD_DATASET = "build_dataset"
+    VALIDATE_DATASET = "validate_dataset"
     EXTRACT_FEATURES = "extract_features"
     TRAIN = "train"
     EVALUATE = "evaluate"

@@ -1,15 +1,16 @@
 """The three records that lie in TFRecord files: images, triplets and features.
 
 Each is declared once, as a dataclass and its TFDS feature specification; the
-specification alone decides how a record is serialised, what `features.json` says and
-what `tfds.builder_from_directory` returns.
+specification alone decides the names and types that a record is serialised with, what
+`features.json` says and what `tfds.builder_from_directory` returns.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import enum
 import functools
-import io
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.errors import CorruptRecordError
 
 DATASET_NAME = "complete_the_look"
-DATASET_VERSION = "1.0.0"
+DATASET_VERSION = "1.1.0"
 """Version of the record layout, in TFDS terms; not the version of the data."""
 
 
@@ -58,6 +59,8 @@ class TripletRecord:
         product_sha256: the positive's picture.
         negative_sha256: the negative's picture.
         source_line: line of the pair in the catalogue file.
+        config_hash: digest of the rules that made the data set; the manifest has them.
+        code_version: of the job that made it.
         scene_crop: JPEG of the scene, cropped to exclude the box.
         product: JPEG of the positive.
         negative: JPEG of the negative.
@@ -75,6 +78,8 @@ class TripletRecord:
     product_sha256: str
     negative_sha256: str
     source_line: int
+    config_hash: str
+    code_version: int
     scene_crop: bytes
     product: bytes
     negative: bytes
@@ -149,6 +154,8 @@ def triplet_features() -> tfds.features.FeaturesDict:
             "product_sha256": text(),
             "negative_sha256": text(),
             "source_line": tfds.features.Scalar(np.int64),
+            "config_hash": text(),
+            "code_version": tfds.features.Scalar(np.int64),
             "scene_crop": _jpeg(),
             "product": _jpeg(),
             "negative": _jpeg(),
@@ -169,20 +176,39 @@ def feature_features() -> tfds.features.FeaturesDict:
     )
 
 
+class _Kind(enum.StrEnum):
+    """Which list of a `tf.train.Feature` holds a field's values."""
+
+    BYTES = "bytes_list"
+    INTEGERS = "int64_list"
+    FLOATS = "float_list"
+
+
+def _kind(dtype: type) -> _Kind:
+    if np.issubdtype(dtype, np.integer):
+        return _Kind.INTEGERS
+    return _Kind.FLOATS if np.issubdtype(dtype, np.floating) else _Kind.BYTES
+
+
+@functools.cache
+def _layout(
+    features: Callable[[], tfds.features.FeaturesDict],
+) -> tuple[tuple[str, _Kind], ...]:
+    """The fields of a specification, and what each is serialised as."""
+    return tuple(
+        (name, _kind(info.np_dtype))
+        for name, info in sorted(features().get_serialized_info().items())
+    )
+
+
 def encode_image(record: ImageRecord) -> bytes:
     """Serialise; see `ImageRecord`."""
-    values = dataclasses.asdict(record) | {"jpeg": io.BytesIO(record.jpeg)}
-    return _serialize(image_features(), values)
+    return _serialize(image_features, _values(record))
 
 
 def encode_triplet(record: TripletRecord) -> bytes:
     """Serialise; see `TripletRecord`."""
-    values = dataclasses.asdict(record)
-    for name in ("scene_crop", "product", "negative"):
-        values[name] = io.BytesIO(values[name])
-    values["box"] = np.array(record.box, np.float32)
-    values["crop_px"] = np.array(record.crop_px, np.int64)
-    return _serialize(triplet_features(), values)
+    return _serialize(triplet_features, _values(record))
 
 
 def encode_feature(record: FeatureRecord) -> bytes:
@@ -193,16 +219,30 @@ def encode_feature(record: FeatureRecord) -> bytes:
         "regions": record.regions.astype("<f2").tobytes(),
         "region_dim": record.regions.shape[-1],
     }
-    return _serialize(feature_features(), values)
+    return _serialize(feature_features, values)
 
 
-def _serialize(features: tfds.features.FeaturesDict, values: dict[str, Any]) -> bytes:
-    """Serialise with the fields in order.
+def _values(record: ImageRecord | TripletRecord) -> dict[str, Any]:
+    # Not `dataclasses.asdict`, which copies what it finds.
+    return {name: getattr(record, name) for name in record.__dataclass_fields__}
+
+
+def _serialize(
+    features: Callable[[], tfds.features.FeaturesDict], values: Mapping[str, Any]
+) -> bytes:
+    """Serialise as TFDS does, a dozen times faster, and with the fields in order.
 
     TFDS leaves them in the order of protobuf's hash table, which differs between
     processes; equal records must have equal bytes.
     """
-    example = tf_example_pb2.Example.FromString(features.serialize_example(values))
+    example = tf_example_pb2.Example()
+    fields = example.features.feature
+    for name, kind in _layout(features):
+        value = values[name]
+        if isinstance(value, str):
+            value = value.encode()
+        several = value if isinstance(value, tuple) else (value,)
+        getattr(fields[name], kind).value.extend(several)
     return example.SerializeToString(deterministic=True)
 
 
@@ -237,6 +277,7 @@ def decode_triplet(data: bytes) -> TripletRecord:
         "scene_sha256",
         "product_sha256",
         "negative_sha256",
+        "config_hash",
     )
     box = fields.values("box", "float_list")
     crop_px = fields.values("crop_px", "int64_list")
@@ -247,6 +288,7 @@ def decode_triplet(data: bytes) -> TripletRecord:
         box=box,
         crop_px=crop_px,
         source_line=fields.number("source_line"),
+        code_version=fields.number("code_version"),
         scene_crop=fields.data("scene_crop"),
         product=fields.data("product"),
         negative=fields.data("negative"),
@@ -303,7 +345,7 @@ class _Fields:
         return tuple(getattr(self._features[name], kind).value)
 
     def _only(self, name: str, kind: str) -> Any:
-        values = self.values(name, kind)
+        values = getattr(self._features[name], kind).value
         if len(values) != 1:
             raise CorruptRecordError(
                 f"{self._kind} record: field {name!r} has {len(values)} values in its "

@@ -8,35 +8,54 @@ verdict). Only pointers and receipts are replaced, each as one file.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import uuid
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
 
 from etils import epath
 
 from tfrecords_schema.errors import InputError
 
 MANIFEST = "manifest.json"
+_TEMPORARY = ".tmp"
 
 
-def write_atomic(path: epath.Path, data: bytes) -> None:
-    """Write a file so that no reader ever sees a part of it.
+@contextlib.contextmanager
+def open_atomic(path: epath.Path) -> Iterator[IO[bytes]]:
+    """Open a file for writing such that no reader ever sees a part of it.
 
-    Local files are renamed into place; an object store shows an object only when its
-    upload has ended, so there it is written directly.
+    Local files are renamed into place when the context ends without an error; an object
+    store shows an object only when its upload has ended, so there it is written
+    directly.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     if "://" in str(path):
-        path.write_bytes(data)
+        with path.open("wb") as file:
+            yield file
         return
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
+    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}{_TEMPORARY}"
     try:
-        temporary.write_bytes(data)
+        with temporary.open("wb") as file:
+            yield file
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: epath.Path, data: bytes) -> None:
+    """Write a file so that no reader ever sees a part of it; see `open_atomic`."""
+    with open_atomic(path) as file:
+        file.write(data)
+
+
+def clear_temporary(folder: epath.Path) -> None:
+    """Remove what killed processes left half-written in a folder."""
+    for path in folder.iterdir():
+        if path.name.startswith(".") and path.name.endswith(_TEMPORARY):
+            path.unlink(missing_ok=True)
 
 
 def to_json_bytes(value: Any) -> bytes:

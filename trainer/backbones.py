@@ -83,15 +83,27 @@ def resolve_backbone(name: str, root: Root) -> Backbone:
         InputError: there is no such application or file, or the file is no backbone.
     """
     if name.endswith(".keras"):
-        return _keep(load_model_file(epath.Path(name)), Path(name).name, "file", root)
-    kept = _kept_imagenet(name, root)
+        return _from_file(epath.Path(name), root)
+    kept = _find_kept({"name": name, "weights": "imagenet"}, root)
     if kept is not None:
         return kept
     model, weights = _application(name)
-    backbone = _keep(model, name, weights, root)
+    backbone = _keep(model, {"name": name, "weights": weights}, root)
     if backbone.note:
         log.warning("%s", backbone.note)
     return backbone
+
+
+def _from_file(path: epath.Path, root: Root) -> Backbone:
+    """A backbone file, kept under the root; one that is there is not loaded again."""
+    data = path.read_bytes() if path.is_file() else b""
+    manifest = {
+        "name": path.name,
+        "weights": "file",
+        "sha256": hashlib.sha256(data).hexdigest(),
+    }
+    kept = _find_kept(manifest, root)
+    return kept or _keep(load_model_file(path), manifest, root)
 
 
 def load_model_file(path: epath.Path) -> keras.Model:
@@ -264,7 +276,7 @@ def _nameless(network: dict[str, Any]) -> dict[str, Any]:
     return {"layers": layers, "outputs": renamed(network.get("output_layers"))}
 
 
-def _keep(model: keras.Model, name: str, weights: str, root: Root) -> Backbone:
+def _keep(model: keras.Model, manifest: dict[str, str], root: Root) -> Backbone:
     identity = fingerprint(model)
     folder = root.backbone(identity)
     if not storage.is_complete(folder):
@@ -273,18 +285,19 @@ def _keep(model: keras.Model, name: str, weights: str, root: Root) -> Backbone:
             file = Path(scratch) / MODEL_FILE
             model.save(file)
             storage.write_atomic(folder / MODEL_FILE, file.read_bytes())
-        storage.write_manifest(folder, {"name": name, "weights": weights})
-    return Backbone(name, weights, identity, folder / MODEL_FILE)
+        storage.write_manifest(folder, manifest)
+    return Backbone(
+        manifest["name"], manifest["weights"], identity, folder / MODEL_FILE
+    )
 
 
-def _kept_imagenet(name: str, root: Root) -> Backbone | None:
+def _find_kept(manifest: dict[str, str], root: Root) -> Backbone | None:
     folder = root.path / "backbones"
     if not folder.exists():
         return None
     for kept in sorted(folder.iterdir(), key=lambda path: path.name):
-        if not storage.is_complete(kept):
-            continue
-        manifest = storage.read_manifest(kept)
-        if manifest == {"name": name, "weights": "imagenet"}:
-            return Backbone(name, "imagenet", kept.name, kept / MODEL_FILE)
+        if storage.is_complete(kept) and storage.read_manifest(kept) == manifest:
+            return Backbone(
+                manifest["name"], manifest["weights"], kept.name, kept / MODEL_FILE
+            )
     return None

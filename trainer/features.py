@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ class FeatureReader:
         key = next((k for k in self._store.index if not k.endswith(":product")), None)
         if key is None:
             raise InputError(f"{self._path} holds no features of a scene")
-        ((_, data),) = self._store.read([key])
+        ((_, data),) = self._read([key])
         record = decode_feature(data)
         return len(record.pooled), *record.regions.shape
 
@@ -64,7 +64,7 @@ class FeatureReader:
         for row, key in enumerate(keys):
             rows.setdefault(key, []).append(row)
         self._check_present(rows)
-        for key, data in self._store.read(rows):
+        for key, data in self._read(rows):
             values = _values(decode_feature(data), field)
             if values.shape != out.shape[1:]:
                 raise InputError(
@@ -72,6 +72,18 @@ class FeatureReader:
                     f"have {out.shape[1:]}; features of two layouts share one store"
                 )
             out[rows[key]] = values
+
+    def _read(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        left = set(keys)
+        try:
+            for key, data in self._store.read(list(left)):
+                left.discard(key)
+                yield key, data
+        except FileNotFoundError:
+            # The cache was compacted since its index was read: the records lie in
+            # another segment now.
+            self._store = SegmentStore(self._path)
+            yield from self._store.read(left)
 
     def _check_present(self, keys: dict[str, list[int]]) -> None:
         missing = [key for key in keys if key not in self._store.index]

@@ -56,6 +56,42 @@ class TableCheck:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class DataAnomaly:
+    """A rule of data validation that a figure of the data set breaks."""
+
+    code: str
+    severity: str
+    part: str
+    description: str
+    action: str
+    value: float | None
+    reference: float | None
+    threshold: float | None
+    comparison: str
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class DataVerdict:
+    """What data validation said of the run's data set.
+
+    Attributes:
+        dataset: the version that was judged.
+        baseline: the version it was compared with, or `none`.
+        passed: whether it may be used.
+        rules: how many were to be kept.
+        not_applied: how many of them had nothing to judge.
+        anomalies: in the order of the rules.
+    """
+
+    dataset: str
+    baseline: str
+    passed: bool
+    rules: int
+    not_applied: int
+    anomalies: tuple[DataAnomaly, ...]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class RankedProduct:
     """A product in the ranking of a gallery scene."""
 
@@ -118,6 +154,7 @@ class Run:
         verdict: the gate's, None where it has not run.
         gallery: None where there is none.
         checks: of the published tables, None where none were recorded.
+        validation: of the data set, None where it has not run.
     """
 
     run_date: datetime.date
@@ -133,3 +170,4 @@ class Run:
     verdict: Verdict | None
     gallery: tuple[GalleryEntry, ...] | None
     checks: tuple[TableCheck, ...] | None
+    validation: DataVerdict | None

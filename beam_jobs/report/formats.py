@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from beam_jobs.validation import judgement
+
 ABSENT = "–"
 _MINUS = "−"
 _NO_BREAK = "\u00a0"
@@ -15,6 +17,11 @@ def count(value: int | None) -> str:
 def figure(value: float | None) -> str:
     """A metric in 0..1 to three places."""
     return ABSENT if value is None else f"{value:.3f}".replace("-", _MINUS)
+
+
+def measured(value: float | None) -> str:
+    """A figure of any size: whole numbers whole, others to four digits."""
+    return ABSENT if value is None else judgement.short(value).replace("-", _MINUS)
 
 
 def difference(value: float | None) -> str:

@@ -67,6 +67,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["count"] = formats.count
+    environment.filters["measured"] = formats.measured
     environment.filters["words"] = formats.words
     environment.filters["clipped"] = formats.clipped
     return environment

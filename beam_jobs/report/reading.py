@@ -17,6 +17,8 @@ from etils import epath
 
 from beam_jobs.report.facts import (
     SHOWN_STAGES,
+    DataAnomaly,
+    DataVerdict,
     Epoch,
     GalleryEntry,
     Metric,
@@ -53,6 +55,7 @@ def read_run(root: Root, run_date: datetime.date) -> Run:
     dataset = _output(receipts, "dataset")
     history = _read(model, "history.json", _history) or ((), None)
     metrics = _read(model, "metrics.json", _metrics) or ((), {})
+    run_folder = root.path / "runs" / run_date.isoformat()
     return Run(
         run_date=run_date,
         receipts=receipts,
@@ -69,7 +72,8 @@ def read_run(root: Root, run_date: datetime.date) -> Run:
             _read(model, "gallery.json", _gallery),
             root.dataset(dataset) / "pairs.parquet" if dataset else None,
         ),
-        checks=_read(root.path / "runs" / run_date.isoformat(), "checks.json", _checks),
+        checks=_read(run_folder, "checks.json", _checks),
+        validation=_read(run_folder, "validation.json", _data_verdict),
     )
 
 
@@ -191,6 +195,30 @@ def _checks(value: Any) -> tuple[TableCheck, ...]:
             _count(row.get("failures")),
         )
         for row in rows
+    )
+
+
+def _data_verdict(value: Any) -> DataVerdict:
+    return DataVerdict(
+        dataset=str(value["dataset"]),
+        baseline=str(value["baseline"]),
+        passed=bool(value["passed"]),
+        rules=int(value["rules"]["count"]),
+        not_applied=len(value["not_applied"]),
+        anomalies=tuple(
+            DataAnomaly(
+                code=str(row["code"]),
+                severity=str(row["severity"]),
+                part=f"{row['statistic']} {row['slice']}",
+                description=str(row["description"]),
+                action=str(row["action"]),
+                value=_number(row["value"]),
+                reference=_number(row["reference"]),
+                threshold=_number(row["threshold"]),
+                comparison=str(row["comparison"]),
+            )
+            for row in value["anomalies"]
+        ),
     )
 
 

@@ -25,7 +25,7 @@ class StageRow:
 
     Attributes:
         name: in words.
-        status: `done`, `reused` or `not run`.
+        status: `done`, `reused`, `refused` or `not run`.
         css: class of the status.
         duration: in words.
         share: of the longest stage, 0..100.
@@ -57,9 +57,15 @@ class Note:
 def stage_rows(run: Run) -> tuple[StageRow, ...]:
     """Every stage before the report, in order, whether it ran or not."""
     longest = max((receipt.seconds for receipt in run.receipts.values()), default=0.0)
-    return tuple(
-        _row(stage, run.receipts.get(stage), longest) for stage in SHOWN_STAGES
-    )
+    rows: dict[Stage, StageRow] = {
+        stage: _row(stage, run.receipts.get(stage), longest) for stage in SHOWN_STAGES
+    }
+    if run.validation is not None and not run.validation.passed:
+        stage = Stage.VALIDATE_DATASET
+        rows[stage] = dataclasses.replace(
+            rows[stage], status="refused", css="is-refused"
+        )
+    return tuple(rows.values())
 
 
 def total_duration(run: Run) -> str:

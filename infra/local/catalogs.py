@@ -7,6 +7,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+from etils import epath
+
+from beam_jobs.catalogs.table_catalog import TABLES, find_tables
 from examples.lookbook.generate import (
     GENERATOR_VERSION,
     LookbookError,
@@ -29,8 +32,10 @@ class CatalogSource:
 
     Attributes:
         folder: with the catalogue's files.
-        domain: `fashion` or `home`.
-        host: of the pictures; None where they are in the folder.
+        domain: `fashion` or `home`; a retailer's tables do not say, and count as
+            `fashion`.
+        host: of the pictures; None where they are in the folder, and empty where the
+            catalogue's tables give every picture's address.
     """
 
     folder: Path
@@ -58,7 +63,13 @@ def find_catalog(data: str, sources: Path) -> CatalogSource:
     for domain in ("fashion", "home"):
         if (folder / f"{domain}.json").is_file():
             return CatalogSource(folder, domain, None)
-    raise InputError(f"DATA={data} holds neither fashion.json nor home.json")
+    if find_tables(epath.Path(folder)):
+        return CatalogSource(folder, "fashion", "")
+    tables = ", ".join(spec.name for spec in TABLES)
+    raise InputError(
+        f"DATA={data} holds no catalogue: neither fashion.json nor home.json, nor the "
+        f"tables {tables} (.csv, .parquet or .jsonl)"
+    )
 
 
 def _draw_lookbook(sources: Path) -> Path:

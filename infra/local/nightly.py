@@ -48,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "image_host": host,
             "backbone": backbone,
             "preset": preset.value,
+            "validation_baseline": arguments.baseline or "previous",
         }
         _run_dag(conf, run_date, environment)
     _say_where(Root.of(str(root)), run_date)
@@ -61,6 +62,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--root", default="", help="output root")
     parser.add_argument("--run-date", default="", help="YYYY-MM-DD")
     parser.add_argument("--preset", default="", help="the model")
+    parser.add_argument(
+        "--baseline",
+        default="",
+        help="data set to compare with: previous, none, <version>",
+    )
     parser.add_argument("--image-host", default="", help="URL of the pictures")
     return parser
 
@@ -81,9 +87,12 @@ def _backbone(option: str) -> str:
 
 @contextlib.contextmanager
 def _image_host(option: str, folder: Path, default: str | None) -> Iterator[str]:
-    """The host of the pictures; without one the catalogue's own folder is served."""
-    if option or default:
-        yield option or str(default)
+    """The host of the pictures; without one the catalogue's own folder is served.
+
+    A catalogue of tables needs none: its rows have addresses of their own.
+    """
+    if option or default is not None:
+        yield option or default or ""
         return
     if not (folder / "400x").is_dir():
         raise InputError(

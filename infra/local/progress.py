@@ -56,8 +56,9 @@ class StageProgress:
             self._lines.append(line.rstrip())
         if end := _TASK_END.search(line):
             stage = Stage(end[1])
-            # Every stage that succeeds, or is skipped for a reason, leaves a receipt.
-            if self._receipt_stamp(stage) == self._receipt_before:
+            # Every stage that succeeds, or is skipped for a reason, leaves a receipt;
+            # a gate that refuses takes that of an earlier try away.
+            if self._receipt_stamp(stage) in (None, self._receipt_before):
                 self.failed = stage
             else:
                 self._show_end(stage)

@@ -24,9 +24,11 @@ class ImageServer(http.server.ThreadingHTTPServer):
 
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), self.Handler)
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.address_family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        super().__init__((address, 0), self.Handler)
         self.plays: dict[str, Play] = {}
         self.asked: collections.Counter[str] = collections.Counter()
         self.sent: collections.Counter[str] = collections.Counter()
@@ -35,7 +37,9 @@ class ImageServer(http.server.ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """Where it listens."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        host, port = self.server_address[:2]
+        shown = f"[{host!s}]" if ":" in str(host) else host
+        return f"http://{shown!s}:{port}"
 
     def handle_error(self, *_: object) -> None:
         """Clients that hang up are part of the game."""
@@ -56,9 +60,9 @@ class ImageServer(http.server.ThreadingHTTPServer):
 
 
 @contextlib.contextmanager
-def serving() -> Iterator[ImageServer]:
+def serving(address: str = "127.0.0.1") -> Iterator[ImageServer]:
     """A running server."""
-    server = ImageServer()
+    server = ImageServer(address)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
@@ -148,6 +152,31 @@ def drip(piece: bytes, *, pieces: int, every_s: float, chunked: bool = False) ->
             handler.wfile.write(b"0\r\n\r\n")
 
     return play
+
+
+def endless(handler: ImageServer.Handler) -> None:
+    """A chunked body without an end, as fast as it is read."""
+    drip(bytes(16_384), pieces=10**9, every_s=0, chunked=True)(handler)
+
+
+def claim(length: int) -> Play:
+    """A huge Content-Length and the first bytes of what it promises, for ever."""
+
+    def play(handler: ImageServer.Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(length))
+        handler.end_headers()
+        for _ in range(length // 16_384):
+            handler.wfile.write(bytes(16_384))
+            handler.server.sent[handler.path] += 16_384
+
+    return play
+
+
+def silence(handler: ImageServer.Handler) -> None:
+    """Takes the request and says nothing."""
+    handler.server.stopping.wait(30)
+    handler.close_connection = True
 
 
 def stall(handler: ImageServer.Handler) -> None:

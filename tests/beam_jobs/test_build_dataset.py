@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import dataclasses
 import io
 import shutil
 from pathlib import Path
@@ -11,26 +12,28 @@ from typing import Any
 import pytest
 import tensorflow_datasets as tfds
 from etils import epath
-from image_server import body, serving
+from kill_switch import Killed, KillSwitch
 from PIL import Image
 from synthetic_catalog import (
     CATEGORIES,
     ROWS,
     UNPICTURED,
     content,
-    path_of,
     picture,
     pictured,
     signature,
     write_catalog,
 )
+from synthetic_store import write_root
 
-from beam_jobs import build_dataset, fetch_images
+from beam_jobs import build_dataset
+from beam_jobs.dataset import dataset_folder
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.errors import InputError
+from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.records import TripletRecord, decode_triplet
-from tfrecords_schema.tfrecord_files import read_records
+from tfrecords_schema.tfrecord_files import read_record, read_records
 
 DATE = "2026-11-22"
 ONE_WORKER = ("--direct_running_mode=in_memory",)
@@ -44,14 +47,9 @@ def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def images(catalog: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A root with an image store and nothing else."""
-    root = tmp_path_factory.mktemp("images") / "root"
-    with serving() as server:
-        for name in pictured():
-            server.plays[path_of(name)] = body(picture(name))
-        fetch_images.main([*arguments(root, catalog), f"--image_host={server.url}"])
-    return root
+    return write_root(tmp_path_factory.mktemp("images") / "root", pictured(), units=3)
 
 
 def arguments(root: Path, catalog: Path, *flags: str) -> list[str]:
@@ -89,7 +87,11 @@ def rows_of(dataset: Path, table: str) -> list[dict[str, Any]]:
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def pairs(dataset: Path) -> list[dict[str, Any]]:
 def triplets(dataset: Path) -> dict[str, list[TripletRecord]]:
     """Every record, by split."""
     found: dict[str, list[TripletRecord]] = collections.defaultdict(list)
-    for path in dataset.glob("*.tfrecord-*"):
+    for path in sorted(dataset.glob("*.tfrecord-*")):
         with path.open("rb") as file:
             split = path.name.split("-")[1].split(".")[0]
             found[split] += [decode_triplet(data) for data in read_records(file)]
@@ -312,32 +314,193 @@ def test_index_names_the_shards_that_are_there(dataset: Path) -> None:
     assert shards == {path.name for path in dataset.glob("*.tfrecord-*")}
 
 
-def test_killed_run_ends_in_the_same_bytes_in_another_root_with_two_workers(
-    dataset: Path, images: Path, catalog: Path, tmp_path: Path
+def test_bytes_are_the_same_in_another_root_with_two_workers_and_another_store(
+    dataset: Path, catalog: Path, tmp_path: Path
 ) -> None:
-    root = Path(shutil.copytree(images, tmp_path / "it's run=[2]"))
-    left = root / "datasets" / dataset.name
-    shutil.copytree(dataset, left)
-    (left / "manifest.json").unlink()
-    (left / "pairs.parquet").write_bytes(b"half a table")
-    next(left.glob("*train*")).rename(left / "old-of-another-number-of-shards")
+    root = write_root(tmp_path / "it's run=[2]", pictured(), units=1)
 
     again = build(root, catalog, *TWO_WORKERS)
+
+    assert again.name == dataset.name
+    assert files_of(again) == files_of(dataset)
+
+
+@pytest.fixture(scope="module")
+def changes(
+    images: Path, catalog: Path, tmp_path_factory: pytest.TempPathFactory
+) -> int:
+    """How often an undisturbed run changes the file system."""
+    root = shutil.copytree(images, tmp_path_factory.mktemp("counted") / "root")
+    switch = KillSwitch()
+    with switch.armed():
+        build(Path(root), catalog)
+    return switch.changes
+
+
+@pytest.mark.parametrize("share", [0.1, 0.4, 0.7, 0.9])
+def test_killed_run_goes_on_and_ends_in_the_same_bytes(
+    dataset: Path,
+    images: Path,
+    catalog: Path,
+    tmp_path: Path,
+    changes: int,
+    share: float,
+) -> None:
+    root = Path(shutil.copytree(images, tmp_path / "root"))
+    left = root / "datasets" / dataset.name
+    with pytest.raises(Killed), KillSwitch(int(share * changes)).armed():
+        build(root, catalog)
+    assert not (left / "manifest.json").exists()
+
+    again = build(root, catalog)
 
     assert again == left
     assert files_of(again) == files_of(dataset)
     assert not receipt_of(root).reused
 
 
+def test_finished_shard_is_not_written_again(
+    dataset: Path,
+    images: Path,
+    catalog: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = Path(shutil.copytree(images, tmp_path / "root"))
+    monkeypatch.setattr(dataset_folder, "checked_counts", fail)
+    with pytest.raises(AssertionError, match="the tables are gone"):
+        build(root, catalog)
+    monkeypatch.undo()
+    left = root / "datasets" / dataset.name
+    shards = {path: path.stat().st_mtime_ns for path in left.glob("*.tfrecord-*")}
+    first, *others = shards
+    (left / "shards" / f"{first.name}.json").unlink()
+
+    build(root, catalog)
+
+    assert files_of(left) == files_of(dataset)
+    assert first.stat().st_mtime_ns > shards[first]
+    assert all(path.stat().st_mtime_ns == shards[path] for path in others)
+
+
+def fail(*_: object, **__: object) -> None:
+    raise AssertionError("the tables are gone")
+
+
+def test_what_does_not_belong_to_the_version_is_cleared(
+    dataset: Path, images: Path, catalog: Path, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(images, tmp_path / "root"))
+    left = root / "datasets" / dataset.name
+    shutil.copytree(dataset, left)
+    (left / "manifest.json").unlink()
+    (left / "pairs.parquet" / "00001-of-00002.parquet").write_bytes(b"half a table")
+    (left / ".complete_the_look-train.1234.tmp").write_bytes(b"half a shard")
+    next(left.glob("*train*")).rename(left / "old-of-another-number-of-shards")
+
+    build(root, catalog)
+
+    assert files_of(left) == files_of(dataset)
+
+
+def test_shards_are_as_large_as_asked_for_and_hold_the_same_records(
+    images: Path,
+    catalog: Path,
+    tmp_path: Path,
+    triplets: dict[str, list[TripletRecord]],
+) -> None:
+    root = Path(shutil.copytree(images, tmp_path / "root"))
+    aim = 40_000
+
+    small = build(root, catalog, *ONE_WORKER, f"--shard_mib={aim / 2**20}")
+
+    sizes = [path.stat().st_size for path in small.glob("*train*")]
+    assert len(sizes) > 3
+    # Whole scenes of some 10 kB, so the ends are ragged.
+    assert all(aim / 3 < size < 2 * aim for size in sizes)
+    found = []
+    for path in sorted(small.glob("*train*")):
+        with path.open("rb") as file:
+            found += [decode_triplet(data) for data in read_records(file)]
+    other = found[0].config_hash
+    expected = [dataclasses.replace(r, config_hash=other) for r in triplets["train"]]
+    assert found == expected
+
+
+def test_index_tells_where_every_record_comes_from(
+    dataset: Path, images: Path, triplets: dict[str, list[TripletRecord]]
+) -> None:
+    segment = next((images / "images" / "segments").iterdir()).name
+    rows = {row["key"]: row for row in rows_of(dataset, "triplets-index")}
+    records = [record for of_split in triplets.values() for record in of_split]
+
+    assert len(rows) == len(records)
+    for record in records:
+        row = rows[f"{record.pair_id}:{record.negative_index}"]
+        assert row["source_file"] == "fashion.json"
+        assert row["source_line"] == record.source_line
+        for picture_of in ("scene", "product", "negative"):
+            assert row[f"{picture_of}_segment"] == segment
+        with (dataset / row["shard"]).open("rb") as file:
+            file.seek(row["offset"])
+            assert decode_triplet(read_record(file) or b"") == record
+
+
+def test_records_name_the_rules_and_the_code_that_made_them(
+    dataset: Path, triplets: dict[str, list[TripletRecord]]
+) -> None:
+    manifest = storage.read_manifest(epath.Path(dataset))
+    made_by = {
+        (record.config_hash, record.code_version)
+        for records in triplets.values()
+        for record in records
+    }
+
+    assert made_by == {(digest(manifest["rules"]), manifest["code_version"])}
+
+
+def test_statistics_count_every_record(
+    dataset: Path, triplets: dict[str, list[TripletRecord]]
+) -> None:
+    statistics = storage.read_json(epath.Path(dataset) / "statistics.json")
+
+    assert {split: found["records"] for split, found in statistics.items()} == {
+        split: len(records) for split, records in triplets.items()
+    }
+
+
+def test_nothing_of_the_work_is_left_in_the_folder(dataset: Path) -> None:
+    names = {path.name for path in dataset.iterdir()}
+
+    assert {name for name in names if ".tfrecord-" not in name} == {
+        "contact-sheet.jpg",
+        "crop-audit.json",
+        "dataset_info.json",
+        "features.json",
+        "leakage.json",
+        "leakage.md",
+        "manifest.json",
+        "pairs.parquet",
+        "products.parquet",
+        "rejections.parquet",
+        "scenes.parquet",
+        "schema.pbtxt",
+        "statistics.json",
+        "statistics.pbtxt",
+        "triplets-index.parquet",
+    }
+    assert not list(dataset.rglob(".*"))
+
+
 def test_complete_data_set_is_used_again(
     root: Path, catalog: Path, dataset: Path
 ) -> None:
-    before = {path: path.stat().st_mtime_ns for path in dataset.iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in dataset.rglob("*")}
 
     assert build(root, catalog) == dataset
 
     assert receipt_of(root).reused
-    assert {path: path.stat().st_mtime_ns for path in dataset.iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in dataset.rglob("*")} == before
 
 
 @pytest.mark.parametrize(
@@ -347,6 +510,8 @@ def test_complete_data_set_is_used_again(
         ("--min_crop_area=-1", "--min_crop_area"),
         ("--negatives_per_pair=0", "--negatives_per_pair"),
         ("--negative_pool=0", "--negative_pool"),
+        ("--triplets_per_pair=0", "--triplets_per_pair"),
+        ("--shard_mib=0", "--shard_mib"),
         ("--run_date=2026-13-01", "--run_date"),
         ("--negativ_pool=5", "--negativ_pool"),
     ],

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from beam_jobs.catalog import Catalog, read_catalog
+from beam_jobs.catalogs.catalog import Catalog, read_catalog
 from tfrecords_schema import dataset_tables
 from tfrecords_schema.codes import RowCode
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from beam_jobs.catalog import Catalog, image_path, image_urls, read_catalog
+from beam_jobs.catalogs.catalog import Catalog, image_path, image_urls, read_catalog
 from tfrecords_schema.codes import RowCode
 from tfrecords_schema.errors import InputError
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from beam_jobs.crop import CropRule, largest_strip, strip_pixels
+from beam_jobs.dataset.crop import CropRule, largest_strip, strip_pixels
 from tfrecords_schema.boxes import WHOLE, Box, PixelBox, to_pixels
 
 STL_PAIRS = Path(__file__).parents[3] / "shared/data/stl/fashion.json"

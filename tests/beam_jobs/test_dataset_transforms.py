@@ -3,151 +3,148 @@
 from __future__ import annotations
 
 import functools
-import hashlib
-import io
+import itertools
+import random
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 import pytest
 from apache_beam.internal import pickler
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.testing.util import assert_that, equal_to
-from etils import epath
-from PIL import Image
-from synthetic_catalog import picture
+from apache_beam.testing.util import assert_that
 
-from beam_jobs import dataset_transforms, fetch_images, record_writer, triplets
-from beam_jobs.catalog import Pair
-from beam_jobs.crop import CropRule
-from beam_jobs.dataset_transforms import (
-    CountTrainPositives,
+from beam_jobs import batches
+from beam_jobs.batches import PackByKey, unpack
+from beam_jobs.catalogs.catalog import Pair
+from beam_jobs.dataset import (
+    dataset_inputs,
+    dataset_transforms,
+    scene_groups,
+    shard_writer,
+)
+from beam_jobs.dataset import dataset_rows as rows_module
+from beam_jobs.dataset.crop import CropRule
+from beam_jobs.dataset.dataset_transforms import (
+    CutCrops,
     LocatedPair,
     Product,
-    SamplePools,
     Scene,
+    mark_co_positives,
 )
-from beam_jobs.http_fetch import FetchLimits
-from beam_jobs.negatives import Candidate, NegativeRule
-from beam_jobs.pictures import PictureLimits
-from tfrecords_schema import storage
-from tfrecords_schema.boxes import Box, PixelBox
+from beam_jobs.dataset.splits import SplitRule
+from beam_jobs.dataset.triplets import Provenance
+from tfrecords_schema.boxes import Box
 from tfrecords_schema.codes import Split
-from tfrecords_schema.dataset_tables import write_table
-from tfrecords_schema.records import ImageRecord, TripletRecord, encode_image
-from tfrecords_schema.segments import INDEX, INDEX_SCHEMA, SegmentStore
-from tfrecords_schema.tfrecord_files import write_records
 
 ONE_WORKER = PipelineOptions(
     ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
 )
 
 
-def sha(name: str) -> str:
-    return hashlib.sha256(picture(name)).hexdigest()
-
-
-def located(number: int = 0, split: Split = Split.TRAIN) -> LocatedPair:
-    box = Box(0.2, 0.6, 0.8, 0.9)
+def located(
+    number: int, product: str = "p", *, box: Box | None = None, usable: bool = True
+) -> LocatedPair:
+    category = "Hats" if product.startswith("hat") else "Shoes"
+    box = box or Box(0.2, 0.6, 0.8, 0.9)
     return LocatedPair(
-        Pair(f"pair {number}", "s", f"p{number}", box, "Shoes", line=number + 1),
-        Scene("s", sha("scene"), "0" * 16, 64, 96, group=sha("scene"), split=split),
-        Product(f"p{number}", "Shoes", sha("product"), "f" * 16),
-        crop=PixelBox(0, 0, 64, 52),
-        negatives=(Candidate("n", sha("negative"), 0),),
+        Pair(f"pair {number}", "s", product, box, category, number, is_usable=usable),
+        Scene("s", "0", "0" * 16, 64, 96, split=Split.TRAIN),
+        Product(product, category, f"picture of {product}", "f" * 16),
     )
 
 
-def add_segment(store: epath.Path, names: list[str], digest: str) -> None:
-    """A segment of the image store with the pictures of the names."""
-    segment = SegmentStore(store).next_segment(digest)
-    storage.start_folder(segment)
-    keys = [sha(name) for name in names]
-    data = [
-        encode_image(ImageRecord(key, picture(name), 64, 96))
-        for key, name in zip(keys, names, strict=True)
-    ]
-    with (segment / "images").open("wb") as file:
-        offsets = write_records(file, data)
-    rows = [
-        {"key": key, "shard": "images", "offset": offset}
-        for key, offset in zip(keys, offsets, strict=True)
-    ]
-    write_table(segment / INDEX, rows, INDEX_SCHEMA)
-    storage.write_manifest(segment, {})
-
-
-def is_triplet_of_the_pair(elements: list[tuple[Split, TripletRecord]]) -> None:
-    ((split, record),) = elements
-    assert split is Split.TRAIN
-    assert record.product == picture("product")
-    assert record.negative == picture("negative")
-    with Image.open(io.BytesIO(record.scene_crop)) as crop:
-        assert crop.size == (64, 52)
-
-
-def test_picture_that_two_segments_hold_is_rendered_once(tmp_path: Path) -> None:
-    # Two fetch jobs at once leave this: each found the store without the picture.
-    store = epath.Path(tmp_path)
-    add_segment(store, ["scene", "product", "negative"], "a")
-    add_segment(store, ["product", "other"], "b")
-
-    with beam.Pipeline(options=ONE_WORKER) as pipeline:
-        rendered = {
-            "pairs": pipeline | beam.Create([located()]),
-            "images": pipeline | triplets.ReadImages(store),
-        } | triplets.RenderTriplets(3)
-        assert_that(rendered, is_triplet_of_the_pair)
-
-
-def test_pools_are_bounded_samples_of_every_category() -> None:
-    shoes = [
-        Product(f"s{number:02}", "Shoes", "0", f"{number:x}") for number in range(40)
-    ]
-    hats = [Product(f"h{number}", "Hats", "0", "1") for number in range(3)]
-
-    def is_sampled(pools: list[tuple[str, list[Candidate]]]) -> None:
-        by_category = dict(pools)
-        assert set(by_category) == {"Shoes", "Hats"}
-        assert by_category["Hats"] == sorted(product.candidate for product in hats)
-        assert len(by_category["Shoes"]) == 10
-        assert by_category["Shoes"] == sorted(by_category["Shoes"])
-        assert set(by_category["Shoes"]) < {product.candidate for product in shoes}
-
-    with beam.Pipeline(options=ONE_WORKER) as pipeline:
-        pools = (
-            pipeline
-            | beam.Create([*shoes, *hats])
-            | SamplePools(NegativeRule(pool_size=10))
-        )
-        assert_that(pools, is_sampled)
-
-
-def test_only_pairs_of_the_train_split_count_as_popularity() -> None:
+def test_co_positives_are_the_other_products_of_the_category() -> None:
     pairs = [
-        located(1),
-        located(1),
-        located(2),
-        located(2, Split.TEST),
-        located(3, Split.VALIDATION),
+        located(1, "shoe a"),
+        located(2, "shoe b"),
+        located(3, "shoe a"),  # in another box of the scene
+        located(4, "hat"),
+        located(5, "shoe c", usable=False),
     ]
+    expected = {
+        "pair 1": ["shoe b", "shoe c"],
+        "pair 2": ["shoe a", "shoe c"],
+        "pair 3": ["shoe b", "shoe c"],
+        "pair 4": [],
+    }
+
+    for order in itertools.islice(itertools.permutations(pairs), 0, 120, 17):
+        found = {
+            item.pair.pair_id: [other.product_id for other in item.co_positives]
+            for item in mark_co_positives(order)
+        }
+        assert found == expected
+
+
+@pytest.mark.parametrize(
+    ("box", "crop"),
+    [
+        (Box(0.2, 0.6, 0.8, 0.9), (0, 0, 64, 52)),  # above, 0.55 of 96 pixels
+        (Box(0.5, 0.0, 0.9, 1.0), (0, 0, 28, 96)),  # left, 0.45 of 64 pixels
+        (Box(0.0, 0.0, 1.0, 1.0), None),
+    ],
+)
+def test_crop_is_cut_or_the_pair_rejected(box: Box, crop: Any) -> None:
+    (found,) = CutCrops(CropRule()).process(located(1, box=box))
+
+    if crop is None:
+        assert found.value.code == "crop_too_small"
+        assert found.value.detail == "pair 1"
+    else:
+        assert found.crop == crop
+
+
+@pytest.mark.parametrize("n_values", [0, 1, 7, 5_000])
+def test_packed_values_are_all_there(n_values: int) -> None:
+    values = [(f"key {number % 3}", (number, "x")) for number in range(n_values)]
+    random.Random(n_values).shuffle(values)
+
+    def is_all(found: list[tuple[str, list[Any]]]) -> None:
+        pairs = [(key, value) for key, of_key in found for value in of_key]
+        assert sorted(pairs) == sorted(values)
+        assert len(found) == len(dict(values))
 
     with beam.Pipeline(options=ONE_WORKER) as pipeline:
-        counts = pipeline | beam.Create(pairs) | CountTrainPositives()
-        assert_that(counts, equal_to([("p1", 2), ("p2", 1)]))
+        packed = (
+            pipeline
+            | beam.Create(values)
+            | beam.ParDo(PackByKey())
+            | beam.GroupByKey()
+            | beam.MapTuple(lambda key, found: (key, list(unpack(found))))
+        )
+        assert_that(packed, is_all)
 
 
-def shard_file(shard: int, n_shards: int) -> str:
-    return f"{shard}-of-{n_shards}"
+def test_train_positives_are_told_by_picture_and_counted_by_id() -> None:
+    def pair(product: str, picture: str, split: str) -> dict[str, Any]:
+        return {"product_id": product, "product_sha256": picture, "split": split}
+
+    tables = {
+        "pairs": [
+            pair("a", "x", "train"),
+            pair("a", "x", "train"),
+            pair("a again", "x", "test"),
+            pair("b", "y", "test"),
+            pair("b", "y", "validation"),
+        ],
+        "products": [{"product_id": name} for name in ("a", "a again", "b", "c")],
+    }
+
+    rows_module.mark_train_positives(tables)
+
+    assert [row["product_seen"] for row in tables["pairs"]] == [True] * 3 + [False] * 2
+    counts = {row["product_id"]: row["train_positives"] for row in tables["products"]}
+    assert counts == {"a": 2, "a again": 0, "b": 0, "c": 0}
 
 
-FETCH = fetch_images.FetchConfig(2, FetchLimits(), PictureLimits())
 DO_FNS: list[Callable[[], beam.DoFn]] = [
-    functools.partial(fetch_images.FetchBatch, FETCH),
+    functools.partial(batches.PackByKey),
+    functools.partial(dataset_inputs.ReadInputs, dataset_inputs.SCENES),
+    functools.partial(dataset_inputs.ReadPairs, SplitRule()),
     functools.partial(dataset_transforms.CutCrops, CropRule()),
-    functools.partial(dataset_transforms.DrawNegatives, NegativeRule()),
-    functools.partial(record_writer._WriteShard, "folder", shard_file),
+    functools.partial(scene_groups.DealIntoBuckets),
+    functools.partial(shard_writer.WriteShard, "folder", Provenance("c0ffee", 3)),
 ]
 
 
@@ -158,8 +155,8 @@ def test_do_fn_is_pickled_and_restored(make: Any) -> None:
     assert type(restored).__name__ == make.func.__name__
 
 
-def test_every_do_fn_of_these_jobs_is_in_the_list() -> None:
-    modules = (fetch_images, dataset_transforms, record_writer, triplets)
+def test_every_do_fn_of_the_job_is_in_the_list() -> None:
+    modules = (batches, dataset_inputs, dataset_transforms, scene_groups, shard_writer)
     declared = {
         value.__name__
         for module in modules

@@ -7,18 +7,19 @@ import math
 
 import numpy as np
 import pytest
+from picture_mutations import encoded, scenery
 from PIL import Image
 
-from beam_jobs.pictures import encode_jpeg, perceptual_hash
+from beam_jobs.pictures import (
+    Picture,
+    PictureLimits,
+    check_picture,
+    encode_jpeg,
+    perceptual_hash,
+)
 
 
-def scenery(seed: int = 0, size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """A smooth picture of its own: coloured blobs, as far from others as photos are."""
-    small = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
-
-
-def encoded(image: Image.Image, quality: int) -> Image.Image:
+def at_quality(image: Image.Image, quality: int) -> Image.Image:
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
     return Image.open(buffer)
@@ -34,8 +35,32 @@ def test_hash_is_shared_by_re_encoded_and_resized_pictures(seed: int) -> None:
     image = scenery(seed, (200, 150))
 
     for quality in (95, 75, 50):
-        assert distance(image, encoded(image, quality)) <= 4
+        assert distance(image, at_quality(image, quality)) <= 4
     assert distance(image, image.resize((133, 100))) <= 4
+
+
+def checked_hash(data: bytes) -> int:
+    picture = check_picture(data, PictureLimits())
+    assert isinstance(picture, Picture)
+    return int(picture.phash, 16)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("size", [(300, 260), (640, 480), (1600, 1200)])
+def test_hash_of_a_jpeg_is_that_of_the_same_picture_in_other_forms(
+    seed: int, size: tuple[int, int]
+) -> None:
+    # JPEGs are hashed from a decoding at a fraction of their size, the others are not.
+    image = scenery(seed, size)
+    whole = int(perceptual_hash(image), 16)
+
+    for form, options in (
+        ("JPEG", {"quality": 90}),
+        ("JPEG", {"quality": 60, "progressive": True}),
+        ("PNG", {"compress_level": 1}),
+    ):
+        found = checked_hash(encoded(image, form, **options))
+        assert (found ^ whole).bit_count() <= 4
 
 
 def test_hash_is_far_between_different_pictures() -> None:

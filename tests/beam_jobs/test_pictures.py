@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import random
 import struct
 import zlib
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from picture_mutations import encoded, mutation, scenery, seed_pictures
 from PIL import ExifTags, Image
 
 from beam_jobs.pictures import (
@@ -23,18 +23,6 @@ from beam_jobs.pictures import (
 from tfrecords_schema.codes import ImageCode
 
 LIMITS = PictureLimits()
-
-
-def scenery(seed: int = 0, size: tuple[int, int] = (64, 48)) -> Image.Image:
-    """A smooth picture of its own: coloured blobs, as far from others as photos are."""
-    small = np.random.default_rng(seed).integers(0, 256, (5, 5, 3), dtype=np.uint8)
-    return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
-
-
-def encoded(image: Image.Image, form: str, **options: Any) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
 
 
 def checked(data: bytes, limits: PictureLimits = LIMITS) -> Picture:
@@ -239,54 +227,60 @@ def test_picture_that_exif_rotates_is_rejected(form: str, orientation: int) -> N
         assert picture is ImageCode.EXIF_ROTATED
 
 
-SEEDS = {
-    "JPEG": encoded(scenery(), "JPEG"),
-    "progressive JPEG": encoded(scenery(), "JPEG", progressive=True),
-    "JPEG with EXIF": encoded(
-        scenery(), "JPEG", exif=b"Exif\x00\x00II*\x00\x08\x00\x00\x00\x00\x00"
-    ),
-    "PNG": encoded(scenery(), "PNG"),
-    "palette PNG": encoded(scenery().quantize(16), "PNG", transparency=0),
-    "GIF": encoded(scenery().quantize(32), "GIF"),
-    "animated GIF": encoded(
-        scenery(), "GIF", save_all=True, append_images=[scenery(1)]
-    ),
-    "WEBP": encoded(scenery(), "WEBP"),
-    "BMP": encoded(scenery(), "BMP"),
-    "TIFF": encoded(scenery(), "TIFF"),
-    "LZW TIFF": encoded(scenery(), "TIFF", compression="tiff_lzw"),
-}
-
-
-def mutated(data: bytes, chance: random.Random) -> bytes:
-    """Some bytes changed, most of them in the header, or a piece moved or lost."""
-    broken = bytearray(data)
-    for _ in range(chance.choice((1, 1, 2, 4, 16))):
-        end = chance.choice((40, 200, len(broken)))
-        at = chance.randrange(min(end, len(broken)))
-        broken[at] = chance.choice((0, 1, 127, 128, 255, chance.randrange(256)))
-    if chance.random() < 0.2:
-        at = chance.randrange(len(broken))
-        del broken[at : at + chance.randrange(1, 50)]
-    return bytes(broken)
+SEEDS = seed_pictures()
 
 
 @pytest.mark.filterwarnings("ignore")  # of Pillow, about what is wrong
 @pytest.mark.parametrize("kind", SEEDS)
 def test_mutated_pictures_are_judged_and_never_raise(kind: str) -> None:
+    # The short form of tests/faults/test_fuzzed_pictures.py.
     limits = PictureLimits(max_pixels=1_000_000)
-    accepted = 0
-    for seed in range(250):
-        data = mutated(SEEDS[kind], random.Random(f"{kind} {seed}"))
-        picture = check_picture(data, limits)
+    for number in range(20):
+        picture = check_picture(mutation(SEEDS, kind, number), limits)
         if isinstance(picture, Picture):
-            accepted += 1
             with open_jpeg(picture.jpeg) as image:
                 assert image.mode == "RGB"
                 assert image.size == (picture.width, picture.height)
         else:
             assert picture is not ImageCode.OK
-    assert accepted < 250
+
+
+def is_whole(data: bytes) -> bool:
+    """Whether a full decode finds nothing wrong."""
+    try:
+        with Image.open(io.BytesIO(data), formats=("JPEG",)) as image:
+            image.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+@pytest.mark.parametrize("size", [(64, 48), (400, 300), (1200, 900)])
+def test_cut_jpeg_is_found_broken_wherever_a_full_decode_finds_it(
+    size: tuple[int, int], progressive: bool
+) -> None:
+    data = encoded(scenery(4, size), "JPEG", progressive=progressive)
+    cuts = {*range(0, len(data), max(1, len(data) // 60)), *range(1, 40)}
+
+    for cut in sorted(len(data) - cut for cut in cuts):
+        accepted = isinstance(check_picture(data[:cut], LIMITS), Picture)
+        assert accepted == is_whole(data[:cut]), (cut, len(data))
+
+
+@pytest.mark.filterwarnings("ignore")  # of Pillow, about what is wrong
+@pytest.mark.parametrize("kind", [kind for kind in SEEDS if kind.startswith("large")])
+def test_broken_jpeg_is_judged_as_by_a_full_decode(kind: str) -> None:
+    judged_whole = 0
+    for number in range(150):
+        data = mutation(SEEDS, kind, number)
+        picture = check_picture(data, LIMITS)
+        if picture in (ImageCode.NOT_AN_IMAGE, ImageCode.TRUNCATED):
+            assert not is_whole(data), number
+        elif isinstance(picture, Picture) and picture.jpeg == data:
+            judged_whole += 1
+            assert is_whole(data), number
+    assert judged_whole > 0
 
 
 @given(st.binary(max_size=200))

@@ -15,9 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from beam_jobs import publish
+from beam_jobs.image_status import LATE_PART
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Receipt, Root, Stage
+from tfrecords_schema.segments import SegmentWriter
 from tfrecords_schema.table_folders import published_tables
 
 MONDAY = datetime.date(2026, 11, 9)
@@ -112,11 +114,10 @@ def status(image_id: str, *, code: str = "ok", kind: str = "scene") -> dict[str,
 
 
 def write_segment(root: Root, name: str, rows: list[dict[str, Any]]) -> None:
-    segment = root.image_store / "segments" / name
-    dataset_tables.write_table(
-        segment / "status.parquet", rows, dataset_tables.IMAGE_STATUS
-    )
-    storage.write_manifest(segment, {})
+    writer = SegmentWriter(str(root.image_store / "segments" / name), "images", 1)
+    status = pa.Table.from_pylist(rows, schema=dataset_tables.IMAGE_STATUS)
+    writer.write(0, [], {"status": status})
+    writer.finish({})
 
 
 def write_run(root: Root, run_date: datetime.date) -> None:
@@ -226,7 +227,8 @@ def test_publish_killed_in_the_transaction_changes_nothing(root: Root) -> None:
     write_metrics(root, TUESDAY, run_id="m2", value=0.55)
     killed = (
         "import os, sys\n"
-        "from beam_jobs import publish, warehouse\n"
+        "from beam_jobs import publish\n"
+        "from beam_jobs.publishing import warehouse\n"
         "original = warehouse._require_equal\n"
         "def kill(table, *arguments):\n"
         "    if table.name == 'model_evaluations' and 'published' in arguments:\n"
@@ -280,6 +282,31 @@ def test_latest_status_takes_the_newest_segment(root: Root) -> None:
         ("scene", "c", "ok"),  # twice: the checks are to see it
         ("scene", "c", "ok"),
     ]
+
+
+def test_latest_status_takes_the_rows_that_supersede_a_segments_units(
+    root: Root,
+) -> None:
+    write_segment(root, "00001-aaa", [status("a"), status("b")])
+    write_segment(root, "00002-bbb", [status("c")])
+    segments = publish.SegmentStore(root.image_store).segments()
+    late = [status("a", code="placeholder"), status("c", code="placeholder")]
+    dataset_tables.write_table(
+        segments[1] / LATE_PART, late, dataset_tables.IMAGE_STATUS
+    )
+    found = publish.latest_status(segments).to_pylist()
+    assert sorted((row["image_id"], row["code"]) for row in found) == [
+        ("a", "placeholder"),
+        ("b", "ok"),
+        ("c", "placeholder"),
+    ]
+
+
+def test_latest_status_leaves_out_a_unit_that_was_never_finished(root: Root) -> None:
+    write_segment(root, "00001-aaa", [status("a")])
+    (segment,) = publish.SegmentStore(root.image_store).segments()
+    (segment / "index-00000-of-00001.parquet").unlink()
+    assert len(publish.latest_status([segment])) == 0
 
 
 @pytest.mark.parametrize(

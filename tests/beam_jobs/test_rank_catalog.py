@@ -24,9 +24,10 @@ from small_root import (
     write_features,
 )
 
-from beam_jobs import publish, rank_catalog, ranking_transforms
-from beam_jobs.ranking_transforms import BlockCounts, RankingLabels
-from beam_jobs.warehouse import Warehouse
+from beam_jobs import publish, rank_catalog
+from beam_jobs.publishing.warehouse import Warehouse
+from beam_jobs.ranking import ranking_transforms
+from beam_jobs.ranking.ranking_transforms import BlockCounts, RankingLabels
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Receipt, Root, Stage

@@ -1,20 +1,22 @@
-"""Writing shards and tables: the same bytes however the work was spread."""
+"""Writing tables: every row once, the same bytes however the work was spread."""
 
 from __future__ import annotations
 
 import functools
 import random
 from pathlib import Path
+from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import PipelineOptions
+from etils import epath
 
-from beam_jobs.record_writer import WriteRecords, WriteTable
-from tfrecords_schema.segments import INDEX_SCHEMA
-from tfrecords_schema.tfrecord_files import FRAME_BYTES, read_record, read_records
+from beam_jobs import record_writer
+from beam_jobs.record_writer import KeyRow, Rows, TableFamily, TableSpec, WriteTables
+from tfrecords_schema.dataset_tables import read_rows
 
 ONE_WORKER = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
 TWO_WORKERS = [
@@ -22,142 +24,127 @@ TWO_WORKERS = [
     "--direct_running_mode=multi_threading",
     "--direct_num_workers=2",
 ]
-RECORDS = [
-    (f"key {number}", random.Random(number).randbytes(number % 50))
-    for number in range(300)
-]
-TABLE = pa.schema([("name", pa.string()), ("number", pa.int64())])
+NUMBERS = TableSpec(
+    "numbers",
+    pa.schema([("name", pa.string()), ("number", pa.int64()), ("of_name", pa.int64())]),
+    ("number", "name"),
+)
+NAMES = TableSpec("names", pa.schema([("name", pa.string())]), ("name",))
+ROWS = [
+    (NUMBERS.name, {"name": name, "number": number})
+    for number in (2, 10, 1, 30, 4)
+    for name in "cab"
+] + [(NAMES.name, {"name": name}) for name in "cba"]
 
 
-def shard_file(prefix: str, shard: int, n_shards: int) -> str:
-    return f"{prefix}-{shard}-of-{n_shards}"
+def count_names(rows: Rows) -> None:
+    """Tell every number how many rows of its part have its name."""
+    for row in rows[NUMBERS.name]:
+        row["of_name"] = sum(row["name"] == other["name"] for other in rows["numbers"])
+
+
+def family(n_rows: int) -> TableFamily:
+    return TableFamily("by_name", (NUMBERS, NAMES), n_rows, count_names)
+
+
+def key_row(of: TableFamily, element: tuple[str, dict[str, Any]]) -> Any:
+    table, row = element
+    return KeyRow(of)(table, row["name"], row)
 
 
 def write(
     folder: Path,
-    records: list[tuple[str, bytes]],
+    rows: list[tuple[str, dict[str, Any]]],
     *,
-    shard_bytes: int = 2_000,
+    n_rows: int = 10,
     flags: list[str] = ONE_WORKER,
 ) -> dict[str, bytes]:
     """Run the transform; the files it left, by name."""
     folder.mkdir()
+    tables = family(n_rows)
     with beam.Pipeline(options=PipelineOptions(flags)) as pipeline:
         _ = (
             pipeline
-            | beam.Create(records)
-            | beam.Reshuffle()
-            | WriteRecords(
-                str(folder),
-                functools.partial(shard_file, "data"),
-                shard_bytes=shard_bytes,
-            )
-            | WriteTable(str(folder / "index"), INDEX_SCHEMA, order_by=("key",))
+            | beam.Create(rows)
+            | beam.Map(functools.partial(key_row, tables))
+            | WriteTables(str(folder), [tables])
         )
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*.parquet")
+        if path.is_file()
+    }
 
 
-@pytest.fixture(scope="module")
-def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("written") / "out"
-    write(folder, RECORDS)
-    return folder
+def rows_of(folder: Path, table: str) -> list[dict[str, Any]]:
+    return read_rows(epath.Path(folder) / f"{table}.parquet")
 
 
-def shards_of(folder: Path) -> list[Path]:
-    return sorted(folder.glob("data-*"), key=lambda path: int(path.name.split("-")[1]))
+def test_rows_are_sorted_by_their_columns_in_their_order(tmp_path: Path) -> None:
+    files = write(tmp_path / "out", ROWS)
 
-
-def test_every_record_is_written_once(written: Path) -> None:
-    found = []
-    for shard in shards_of(written):
-        with shard.open("rb") as file:
-            found += list(read_records(file))
-
-    assert sorted(found) == sorted(record for _, record in RECORDS)
-
-
-def test_index_says_where_every_record_lies(written: Path) -> None:
-    rows = pq.read_table(written / "index").to_pylist()
-
-    assert [row["key"] for row in rows] == sorted(key for key, _ in RECORDS)
-    for row in rows:
-        with (written / row["shard"]).open("rb") as file:
-            file.seek(row["offset"])
-            assert read_record(file) == dict(RECORDS)[row["key"]]
-
-
-def test_shards_are_as_many_as_the_bytes_need(written: Path) -> None:
-    total = sum(len(record) + FRAME_BYTES for _, record in RECORDS)
-    wanted = -(-total // 2_000)
-    shards = shards_of(written)
-
-    assert [shard.name for shard in shards] == [
-        f"data-{number}-of-{wanted}" for number in range(wanted)
+    assert set(files) == {
+        "numbers.parquet/00000-of-00001.parquet",
+        "names.parquet/00000-of-00001.parquet",
+    }
+    found = [
+        (row["number"], row["name"]) for row in rows_of(tmp_path / "out", "numbers")
     ]
-    assert sum(shard.stat().st_size for shard in shards) == total
-    # Dealt out by a hash, so about equal.
-    assert max(shard.stat().st_size for shard in shards) < 2 * 2_000
+    assert found == [(number, name) for number in (1, 2, 4, 10, 30) for name in "abc"]
+    assert pq.read_schema(
+        tmp_path / "out" / "numbers.parquet" / "00000-of-00001.parquet"
+    ) == (NUMBERS.schema)
+
+
+@pytest.mark.parametrize("n_parts", [1, 2, 5])
+def test_rows_with_one_value_meet_in_one_part_of_every_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_parts: int
+) -> None:
+    monkeypatch.setattr(record_writer, "PART_ROWS", 7)
+    folder = tmp_path / "out"
+
+    files = write(folder, ROWS, n_rows=7 * n_parts)
+
+    assert len(files) == 2 * n_parts
+    numbers = rows_of(folder, "numbers")
+    assert len(numbers) == 15
+    assert all(row["of_name"] == 5 for row in numbers)
+    for part in range(n_parts):
+        name = f"{part:05d}-of-{n_parts:05d}.parquet"
+        with_number, with_name = (
+            {row["name"] for row in pq.read_table(folder / table / name).to_pylist()}
+            for table in ("numbers.parquet", "names.parquet")
+        )
+        assert with_number == with_name
+
+
+def test_part_holds_about_as_many_rows_as_it_should() -> None:
+    tables = TableFamily("f", (NAMES,), 95 * record_writer.PART_ROWS + 1)
+    parts = [tables.part_of(f"name {number}") for number in range(9_600)]
+
+    assert tables.n_parts == 96
+    counts = [parts.count(part) for part in range(96)]
+    # 5 standard deviations of 100 expected rows.
+    assert all(50 < count < 150 for count in counts)
 
 
 @pytest.mark.parametrize("flags", [ONE_WORKER, TWO_WORKERS], ids=["one", "two"])
 def test_bytes_do_not_depend_on_order_or_workers(
-    written: Path, tmp_path: Path, flags: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
 ) -> None:
-    shuffled = list(RECORDS)
+    monkeypatch.setattr(record_writer, "PART_ROWS", 7)
+    shuffled = list(ROWS)
     random.Random(1).shuffle(shuffled)
 
-    files = write(tmp_path / "again", shuffled, flags=flags)
+    first = write(tmp_path / "first", ROWS, n_rows=20)
 
-    assert files == {path.name: path.read_bytes() for path in written.iterdir()}
-
-
-def test_no_record_leaves_no_shard(tmp_path: Path) -> None:
-    files = write(tmp_path / "none", [])
-
-    assert set(files) == {"index"}
-    assert pq.read_table(tmp_path / "none" / "index").num_rows == 0
-
-
-def test_small_input_is_one_shard(tmp_path: Path) -> None:
-    files = write(tmp_path / "few", RECORDS[:3], shard_bytes=10**9)
-
-    assert set(files) == {"data-0-of-1", "index"}
-
-
-def test_table_is_sorted_by_its_columns_in_their_order(tmp_path: Path) -> None:
-    path = tmp_path / "table"
-    rows = [{"name": name, "number": n} for n in (2, 10, 1) for name in ("b", "a")]
-    with beam.Pipeline(options=PipelineOptions(ONE_WORKER)) as pipeline:
-        _ = (
-            pipeline
-            | beam.Create(rows)
-            | WriteTable(str(path), TABLE, order_by=("number", "name"))
-        )
-
-    table = pq.read_table(path)
-    assert table.schema == TABLE
-    assert table["number"].to_pylist() == [1, 1, 2, 2, 10, 10]
-    assert table["name"].to_pylist() == ["a", "b"] * 3
+    assert write(tmp_path / "again", shuffled, n_rows=20, flags=flags) == first
 
 
 def test_table_without_rows_is_written_with_its_columns(tmp_path: Path) -> None:
-    path = tmp_path / "table"
-    with beam.Pipeline(options=PipelineOptions(ONE_WORKER)) as pipeline:
-        _ = pipeline | beam.Create([]) | WriteTable(str(path), TABLE, order_by=())
+    write(tmp_path / "none", [], n_rows=0)
 
-    table = pq.read_table(path)
-    assert (table.num_rows, table.schema) == (0, TABLE)
-
-
-def test_a_shard_that_no_record_falls_into_is_a_file_all_the_same(
-    tmp_path: Path,
-) -> None:
-    # Few large records: every one of them fills several shards.
-    records = [(f"key {number}", bytes(1_000)) for number in range(6)]
-    files = write(tmp_path / "sparse", records, shard_bytes=100)
-    n_shards = -(-6 * (1_000 + FRAME_BYTES) // 100)
-    names = {shard_file("data", shard, n_shards) for shard in range(n_shards)}
-    assert files.keys() == names | {"index"}
-    assert sum(map(len, (files[name] for name in names))) == 6 * (1_000 + FRAME_BYTES)
-    assert any(not files[name] for name in names)
+    table = pq.read_table(
+        tmp_path / "none" / "numbers.parquet" / "00000-of-00001.parquet"
+    )
+    assert (table.num_rows, table.schema) == (0, NUMBERS.schema)

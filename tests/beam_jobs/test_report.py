@@ -18,14 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image, ImageDraw
+from small_root import write_segment
 
 from beam_jobs.report.__main__ import main
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Receipt, Root, Stage
 from tfrecords_schema.records import ImageRecord, encode_image
-from tfrecords_schema.segments import INDEX, INDEX_SCHEMA, SegmentStore
-from tfrecords_schema.tfrecord_files import write_records
 
 RUN_DATE = datetime.date(2026, 11, 22)
 RUN_ID = "m1"
@@ -49,17 +48,41 @@ def draw(seed: int, width: int, height: int) -> ImageRecord:
 
 
 def write_pictures(root: Root, pictures: list[ImageRecord]) -> None:
-    segment = SegmentStore(root.image_store).next_segment("test")
-    storage.start_folder(segment)
-    with (segment / "images.tfrecord").open("wb") as file:
-        offsets = write_records(file, map(encode_image, pictures))
-    rows = [
-        {"key": picture.sha256, "shard": "images.tfrecord", "offset": offset}
-        for picture, offset in zip(pictures, offsets, strict=True)
-    ]
-    table = pa.Table.from_pylist(rows, schema=INDEX_SCHEMA)
-    pq.write_table(table, str(segment / INDEX))
-    storage.write_manifest(segment, {})
+    write_segment(
+        root.image_store,
+        {picture.sha256: encode_image(picture) for picture in pictures},
+    )
+
+
+def anomaly(code: str, severity: str) -> dict[str, Any]:
+    return {
+        "code": code,
+        "severity": severity,
+        "statistic": "pairs",
+        "slice": f"category={HOSTILE}",
+        "value": 12345,
+        "comparison": "max_relative_drop",
+        "threshold": 0.25,
+        "against": "previous",
+        "reference": 99999,
+        "kind": "",
+        "description": "Pairs are gone.",
+        "action": "Look at the catalogue.",
+    }
+
+
+def write_verdict(root: Root, *, passed: bool, anomalies: list[dict[str, Any]]) -> None:
+    storage.write_json(
+        root.path / "runs" / RUN_DATE.isoformat() / "validation.json",
+        {
+            "dataset": "d1",
+            "baseline": "d0",
+            "passed": passed,
+            "rules": {"name": "rules.yaml", "digest": "0", "count": 66},
+            "not_applied": {"some_rule": "no previous version to compare with"},
+            "anomalies": anomalies,
+        },
+    )
 
 
 def gallery_entry(scene: str, products: list[str], *, rank: int) -> dict[str, Any]:
@@ -156,6 +179,7 @@ def root(tmp_path: Path) -> Root:
     write_receipt(root, Stage.FETCH_IMAGES)
     write_receipt(root, Stage.TRAIN, model=RUN_ID, dataset="d1", features="f1")
     write_receipt(root, Stage.GATE, model=RUN_ID)
+    write_verdict(root, passed=True, anomalies=[anomaly("pairs_few", "warn")])
     return root
 
 
@@ -230,6 +254,32 @@ def test_refused_promotion_gives_its_reason_once(root: Root) -> None:
     text = Reader(report(root)).text
     assert "Passed the gate, but was not promoted" in text
     assert text.count("a backfill") == 1
+
+
+def test_data_that_was_refused_says_why_and_by_how_much(root: Root) -> None:
+    anomalies = [anomaly("pairs_dropped_much", "fail"), anomaly("pairs_few", "warn")]
+    write_verdict(root, passed=False, anomalies=anomalies)
+    page = report(root)
+    text = Reader(page).text
+    assert "validate dataset refused" in text
+    assert "Data set d1 , compared with d0 : refused" in text
+    assert "65 of 66 rules had something to judge" in text
+    assert "pairs dropped much Pairs are gone. Look at the catalogue." in text
+    assert "12,345 99,999 max relative drop 0.25" in text
+    assert "<script" not in page
+
+
+def test_data_that_passed_says_so_and_warns(root: Root) -> None:
+    write_verdict(root, passed=True, anomalies=[])
+    note = "data validation: pairs_few: Pairs are few."
+    root.write_receipt(
+        RUN_DATE, Receipt(Stage.VALIDATE_DATASET, {}, {"rules": 66}, 1.0, notes=(note,))
+    )
+    text = Reader(report(root)).text
+    assert "validate dataset done" in text
+    assert "compared with d0 : passed" in text
+    assert "all of them are kept" in text
+    assert f"{note} (validate dataset)" in text
 
 
 def test_note_on_figures_marks_every_figure(root: Root) -> None:

@@ -1,125 +1,27 @@
-"""Splits: near-duplicate scenes stay together, and a scene stays where it is."""
+"""Splits: the shares, and that no split is empty."""
 
 from __future__ import annotations
 
 import collections
 import hashlib
-import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from beam_jobs.splits import (
+from beam_jobs.dataset.splits import (
     SplitRule,
     assign_splits,
+    decisive_groups,
     hamming,
-    near_duplicate_groups,
+    moved_groups,
     split_of,
 )
 from tfrecords_schema.codes import Split
 
-DISTANCE = 4  # bits, as the data card says
-
 
 def sha(name: object) -> str:
     return hashlib.sha256(str(name).encode()).hexdigest()
-
-
-def all_pairs_groups(pictures: list[tuple[str, int]]) -> set[frozenset[str]]:
-    """The oracle: compare every two pictures, walk the graph of those that are near."""
-    near = collections.defaultdict(set)
-    for first, first_hash in pictures:
-        for second, second_hash in pictures:
-            if bin(first_hash ^ second_hash).count("1") <= DISTANCE:
-                near[first].add(second)
-    groups = set()
-    for start, _ in pictures:
-        reached, edge = {start}, [start]
-        while edge:
-            new = near[edge.pop()] - reached
-            reached |= new
-            edge += new
-        groups.add(frozenset(reached))
-    return groups
-
-
-def groups_of(pictures: list[tuple[str, int]]) -> set[frozenset[str]]:
-    named = near_duplicate_groups((name, f"{value:016x}") for name, value in pictures)
-    members = collections.defaultdict(set)
-    for name, group in named.items():
-        members[group].add(name)
-    return {frozenset(names) for names in members.values()}
-
-
-def flip(value: int, bits: tuple[int, ...]) -> int:
-    for bit in bits:
-        value ^= 1 << bit
-    return value
-
-
-@settings(max_examples=150)
-@given(st.integers(0, 2**32), st.integers(1, 5), st.integers(1, 40))
-def test_groups_are_those_of_comparing_all_pairs(
-    seed: int, n_centres: int, n_pictures: int
-) -> None:
-    # Around few centres at 0 to 9 bits: near, far and chained pictures all occur.
-    chance = random.Random(seed)
-    centres = [chance.getrandbits(64) for _ in range(n_centres)]
-    pictures = [
-        (
-            sha((seed, number)),
-            flip(
-                chance.choice(centres),
-                tuple(chance.sample(range(64), chance.randrange(10))),
-            ),
-        )
-        for number in range(n_pictures)
-    ]
-
-    assert groups_of(pictures) == all_pairs_groups(pictures)
-
-
-@given(
-    st.integers(0, 2**64 - 1),
-    st.sets(st.integers(0, 63), min_size=1, max_size=8).map(tuple),
-)
-def test_two_pictures_are_together_up_to_four_bits(
-    value: int, bits: tuple[int, ...]
-) -> None:
-    pictures = [(sha("a"), value), (sha("b"), flip(value, bits))]
-
-    assert (len(groups_of(pictures)) == 1) == (len(bits) <= DISTANCE)
-
-
-def test_pictures_are_chained_through_what_lies_between() -> None:
-    chain = [(sha(step), (1 << (4 * step)) - 1) for step in range(10)]
-
-    assert len(groups_of(chain)) == 1
-    assert len(groups_of(chain[:4] + chain[5:])) == 2
-
-
-@given(st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=15), st.randoms())
-def test_groups_do_not_depend_on_the_order(
-    values: list[int], order: random.Random
-) -> None:
-    pictures = [(sha(number), f"{value:016x}") for number, value in enumerate(values)]
-    shuffled = list(pictures)
-    order.shuffle(shuffled)
-
-    assert near_duplicate_groups(shuffled) == near_duplicate_groups(pictures)
-
-
-def test_group_is_named_after_its_smallest_member() -> None:
-    pictures = [(sha(number), "00000000000000ff") for number in range(5)]
-
-    groups = near_duplicate_groups(pictures)
-
-    assert set(groups.values()) == {min(name for name, _ in pictures)}
-
-
-def test_no_pictures_make_no_groups() -> None:
-    assert near_duplicate_groups([]) == {}
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
@@ -162,27 +64,6 @@ def test_split_is_another_under_another_seed() -> None:
     assert same / 500 == pytest.approx(0.66, abs=0.09)
 
 
-@given(st.integers(0, 2**32))
-def test_scene_keeps_its_split_when_others_are_added(seed: int) -> None:
-    chance = random.Random(seed)
-    pictures = [
-        (sha((seed, number)), f"{chance.getrandbits(64):016x}") for number in range(60)
-    ]
-    rule = SplitRule()
-    before = near_duplicate_groups(pictures[:30])
-    after = near_duplicate_groups(pictures)
-
-    moved = [
-        name
-        for name, group in before.items()
-        if split_of(after[name], rule) != split_of(group, rule)
-    ]
-
-    joined = [name for name in before if after[name] != before[name]]
-    assert set(moved) <= set(joined)  # only with those whose content it joins
-    assert not joined  # random hashes of 64 bits are never within 4
-
-
 @given(seed=st.integers(0, 10_000), size=st.integers(3, 40))
 def test_no_split_is_empty_with_three_groups_or_more(seed: int, size: int) -> None:
     groups = [f"{seed}-{number}" for number in range(size)]
@@ -202,3 +83,25 @@ def test_fewer_than_three_groups_keep_their_splits(size: int) -> None:
     assert assign_splits(groups, rule) == {
         group: split_of(group, rule) for group in groups
     }
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    size=st.integers(0, 40),
+    cuts=st.tuples(st.integers(0, 40), st.integers(0, 40)),
+)
+def test_decisive_groups_of_parts_decide_for_the_whole(
+    seed: int, size: int, cuts: tuple[int, int]
+) -> None:
+    groups = [f"{seed}-{number}" for number in range(size)]
+    rule = SplitRule(seed=seed)
+    low, high = sorted(cuts)
+
+    parts = (groups[:low], groups[low:high], groups[high:])
+    merged = decisive_groups(
+        [name for part in parts for name in decisive_groups(part, rule)], rule
+    )
+
+    assert merged == decisive_groups(groups, rule)
+    assert len(merged) <= 7
+    assert moved_groups(merged, rule) == moved_groups(groups, rule)

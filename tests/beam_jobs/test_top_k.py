@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from beam_jobs.top_k import ProductBlock, Ranking, merge_rankings, rank_block
+from beam_jobs.ranking.top_k import ProductBlock, Ranking, merge_rankings, rank_block
 
 SEEDS = range(6)
 

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 from typing import Any
 
-import apache_beam as beam
 import pytest
-from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.testing.util import assert_that, equal_to
+from PIL import Image
 from synthetic_catalog import picture
 
-from beam_jobs.verify_records import VerifyTriplets, verify_shard
+from beam_jobs.dataset.verify_records import DecodedContents, verify_shard
 from tfrecords_schema.errors import CorruptRecordError
 from tfrecords_schema.records import TripletRecord, encode_triplet
 from tfrecords_schema.tfrecord_files import write_records
+
+
+def cut(jpeg: bytes, box: tuple[int, int, int, int]) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(jpeg)).crop(box).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+CROP = cut(picture("scene"), (0, 48, 64, 96))
 
 
 def triplet(**changes: Any) -> TripletRecord:
@@ -32,7 +40,9 @@ def triplet(**changes: Any) -> TripletRecord:
         product_sha256="1" * 64,
         negative_sha256="2" * 64,
         source_line=1,
-        scene_crop=picture("scene"),
+        config_hash="c0ffee",
+        code_version=3,
+        scene_crop=CROP,
         product=picture("product"),
         negative=picture("negative"),
     )
@@ -45,18 +55,44 @@ def write_shard(path: Path, *records: bytes) -> str:
     return str(path)
 
 
-def test_records_of_sound_shards_are_counted(tmp_path: Path) -> None:
-    sound = encode_triplet(triplet())
-    paths = [
-        write_shard(tmp_path / f"{count}", *[sound] * count) for count in (0, 1, 5)
-    ]
-    options = PipelineOptions(
-        ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
-    )
+@pytest.mark.parametrize("count", [0, 1, 5, 200])
+def test_records_of_a_sound_shard_are_told_in_their_order(
+    tmp_path: Path, count: int
+) -> None:
+    records = [triplet(pair_id=f"p{number}") for number in range(count)]
+    path = write_shard(tmp_path / "shard", *map(encode_triplet, records))
 
-    with beam.Pipeline(options=options) as pipeline:
-        counts = pipeline | beam.Create(paths) | VerifyTriplets()
-        assert_that(counts, equal_to([(paths[0], 0), (paths[1], 1), (paths[2], 5)]))
+    found = verify_shard(path)
+
+    assert found.keys == [f"p{number}:0" for number in range(count)]
+    assert found.statistics.records == count
+
+
+def test_broken_content_is_noticed_in_every_shard_it_is_in(tmp_path: Path) -> None:
+    broken = encode_triplet(triplet(negative=picture("x")[:300]))
+    decoded = DecodedContents()
+    for name in ("first", "second"):
+        path = write_shard(tmp_path / name, encode_triplet(triplet()), broken)
+        with pytest.raises(CorruptRecordError, match=f"{name}, record 1"):
+            verify_shard(path, decoded if name == "first" else None)
+
+
+def test_content_is_new_once_and_again_when_too_many_were_seen() -> None:
+    decoded = DecodedContents(at_most=2)
+
+    first = [decoded.is_new(jpeg) for jpeg in (b"a", b"a", b"b", b"a", b"b")]
+
+    assert first == [True, False, True, False, False]
+    assert [decoded.is_new(jpeg) for jpeg in (b"c", b"a", b"a")] == [True, True, False]
+
+
+def test_crop_of_another_size_than_its_record_says_is_noticed(tmp_path: Path) -> None:
+    wrong = triplet(crop_px=(0, 40, 64, 96))
+    records = [encode_triplet(triplet()), encode_triplet(wrong)]
+    path = write_shard(tmp_path / "shard", *records)
+
+    with pytest.raises(CorruptRecordError, match=r"shard, record 1: the crop is"):
+        verify_shard(path)
 
 
 def test_any_flipped_byte_is_noticed_with_its_record(tmp_path: Path) -> None:

@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 import pytest
 from etils import epath
 
-from beam_jobs import warehouse as warehouse_module
-from beam_jobs.publication import Load, parquet_rows
-from beam_jobs.warehouse import Warehouse
+from beam_jobs.publishing import warehouse as warehouse_module
+from beam_jobs.publishing.publication import Load, parquet_rows
+from beam_jobs.publishing.warehouse import Warehouse
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.table_folders import published_tables
 from tfrecords_schema.tables import Severity

@@ -24,10 +24,38 @@ def _features() -> list[Row]:
     return features_vs_forward()
 
 
+def _fetch_vs_img2dataset() -> list[Row]:
+    from tests.bench.fetch import fetch_vs_img2dataset
+
+    return fetch_vs_img2dataset()
+
+
+def _fetch_vs_asyncio() -> list[Row]:
+    from tests.bench.fetch import fetch_vs_asyncio
+
+    return fetch_vs_asyncio()
+
+
+def _build() -> list[Row]:
+    from tests.bench.build import build_vs_pool
+
+    return build_vs_pool()
+
+
+def _incremental() -> list[Row]:
+    from tests.bench.incremental import incremental_share
+
+    return incremental_share()
+
+
 # Imported when run: the night must be measured from a small process.
 BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
     ("run_wall_s", "run_peak_rss_mib"): _run_night,
+    ("fetch_vs_img2dataset",): _fetch_vs_img2dataset,
+    ("fetch_vs_asyncio",): _fetch_vs_asyncio,
+    ("build_vs_pool",): _build,
     ("features_vs_forward",): _features,
+    ("incremental_share", "incremental_peak_mib"): _incremental,
 }
 
 

@@ -5,77 +5,116 @@ from __future__ import annotations
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from etils import epath
 
-from beam_jobs import build_dataset, extract_features, fetch_images
-from beam_jobs.feature_transforms import BATCH, FeatureRequest, picture_array
+from beam_jobs import extract_features
+from beam_jobs.features.feature_requests import FeatureRequest, needed_features
+from beam_jobs.features.feature_transforms import BATCH, picture_array
+from beam_jobs.pictures import open_jpeg
 from examples.lookbook.generate import generate
-from examples.lookbook.host import serve
 from tests.bench.rows import Row
-from tfrecords_schema.layout import Root, Stage, parse_run_date
-from tfrecords_schema.records import decode_image
+from tests.small_root import (
+    DATASET,
+    DATE,
+    pair_row,
+    product_row,
+    scene_row,
+    sha,
+    write_dataset,
+    write_segment,
+)
+from tfrecords_schema.layout import Root
+from tfrecords_schema.records import ImageRecord, decode_image, encode_image
 from tfrecords_schema.segments import SegmentStore
 from trainer.backbones import compile_forward, load_model_file, resolve_backbone
 
-DATE = "2026-01-01"
-SCENES = 60
+FEATURES = 900
+"""So many that loading and compiling the network, which both sides do, is a tenth of
+the time, and the whole benchmark stays under six minutes on two cores."""
+
+MIN_RATIO = 0.95
 
 
 def features_vs_forward() -> list[Row]:
     """Both load and compile the network, and run it on the same pictures and crops.
 
-    The bare loop gets its pictures decoded and cut beforehand, for nothing.
+    The bare loop gets its pictures decoded and cut beforehand and drops its features,
+    both for nothing. The backbone is a kept file on either side, as on every night but
+    the first: looking for weights on the network is no part of it.
     """
     with tempfile.TemporaryDirectory() as scratch:
         root = _prepared_root(Path(scratch))
-        dataset = root.receipt(parse_run_date(DATE), Stage.BUILD_DATASET)
-        needed = extract_features.needed_features(
-            root.dataset(dataset.outputs["dataset"])
-        )
+        needed = needed_features(root.dataset(DATASET))
         images = _decode(root, needed)
-        backbone = resolve_backbone("ResNet50", root)
-        bare_s = _bare_loop(backbone.path, images)
-        started = time.perf_counter()
-        extract_features.main([f"--root={root.path}", f"--run_date={DATE}"])
-        job_s = time.perf_counter() - started
+        elsewhere = Root.of(f"{scratch}/elsewhere")
+        backbone = resolve_backbone("ResNet50", elsewhere).path
+        resolve_backbone(str(backbone), root)
+        bare_s = [_bare_loop(backbone, images)]
+        job_s = _job(root, backbone)
         # Measured on both sides, and the better one counts: what else the machine does
         # in the meantime must not flatter us.
-        bare_s = min(bare_s, _bare_loop(backbone.path, images))
+        bare_s.append(_bare_loop(backbone, images))
     return [
         Row(
             name="features_vs_forward",
             value=len(needed) / job_s,
             unit="pictures/s",
-            against=f"bare forward loop, {len(needed) / bare_s:.1f} pictures/s",
-            ratio=bare_s / job_s,
-            goal=">= 0.9",
+            against="bare forward loop, "
+            + " and ".join(f"{len(needed) / seconds:.1f}" for seconds in bare_s)
+            + " pictures/s before and after",
+            ratio=min(bare_s) / job_s,
+            goal=f">= {MIN_RATIO}",
         )
     ]
 
 
 def _prepared_root(scratch: Path) -> Root:
-    """A root with a data set, but no features."""
-    catalog = scratch / "catalog"
-    generate(catalog, scenes=SCENES, seed=7)
-    common = [f"--root={scratch / 'root'}", f"--run_date={DATE}"]
-    common.append(f"--catalog={catalog}")
-    with serve(catalog) as host:
-        fetch_images.main([*common, f"--image_host={host}"])
-    build_dataset.main(common)
-    return Root.of(str(scratch / "root"))
+    """A root with pictures and a data set of one crop per scene, but no features."""
+    pictures = FEATURES * 2 // 3  # half of them scenes, each whole and cropped
+    generate(scratch / "catalog", scenes=pictures // 3, seed=7)
+    files = sorted((scratch / "catalog").rglob("*.jpg"))[:pictures]
+    if len(files) < pictures:
+        raise AssertionError(f"the look-book has {len(files)} pictures, not {pictures}")
+    root = Root.of(str(scratch / "root"))
+    records, products, scenes, pairs = {}, [], [], []
+    for number, file in enumerate(files):
+        name, data = f"picture-{number:04d}", file.read_bytes()
+        width, height = open_jpeg(data).size
+        records[sha(name)] = encode_image(ImageRecord(sha(name), data, width, height))
+        if number % 2:
+            products.append(product_row(name, "shoe"))
+        else:
+            scenes.append(scene_row(name))
+            crop = (0, 0, width, height * 2 // 3)
+            pairs.append(pair_row(name, f"picture-{number + 1:04d}", "shoe", crop=crop))
+    write_segment(root.image_store, records)
+    write_dataset(root, products=products, scenes=scenes, pairs=pairs)
+    return root
 
 
 def _decode(root: Root, requests: list[FeatureRequest]) -> np.ndarray:
     store = SegmentStore(root.image_store)
-    jpegs = {
-        sha256: decode_image(data).jpeg
-        for sha256, data in store.read(request.sha256 for request in requests)
+    wanted = {request.sha256 for request in requests}
+    jpegs: dict[str, Any] = {
+        sha256: decode_image(data).jpeg for sha256, data in store.read(wanted)
     }
     return np.stack(
-        [picture_array(jpegs[request.sha256], request.crop) for request in requests]
+        [
+            picture_array(open_jpeg(jpegs[request.sha256]), request.crop)
+            for request in requests
+        ]
     )
+
+
+def _job(root: Root, backbone: epath.Path) -> float:
+    started = time.perf_counter()
+    extract_features.main(
+        [f"--root={root.path}", f"--run_date={DATE}", f"--backbone={backbone}"]
+    )
+    return time.perf_counter() - started
 
 
 def _bare_loop(backbone: epath.Path, images: np.ndarray) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,12 +21,22 @@ _DESCRIBE = """
 import json, runpy, sys
 dag = runpy.run_path(sys.argv[1])["dag"]
 dag.validate()
+
+def told(task, message):
+    if task.retry_policy is None:
+        return None
+    return task.retry_policy.evaluate(RuntimeError(message), 1, 3).action.value
+
+FAILED = "Bash command failed. The command returned a non-zero exit code"
 print(json.dumps({
     "heavy": sorted({"tensorflow", "apache_beam", "keras"} & set(sys.modules)),
     "rooms": sorted({"beam_jobs", "trainer", "tfrecords_schema"} & set(sys.modules)),
     "max_active_runs": dag.max_active_runs,
     "catchup": dag.catchup,
     "params": {name: param for name, param in dag.params.dump().items()},
+    "patterns": {
+        name: dag.params.get_param(name).schema.get("pattern") for name in dag.params
+    },
     "tasks": {
         task.task_id: {
             "type": type(task).__name__,
@@ -38,6 +49,7 @@ print(json.dumps({
             "command": getattr(task, "bash_command", None),
             "env": getattr(task, "env", None),
             "options": getattr(task, "pipeline_options", None),
+            "after_exit_code": {n: told(task, f"{FAILED} {n}.") for n in (1, 2, 12)},
         }
         for task in dag.tasks
     },
@@ -126,6 +138,33 @@ def test_a_refused_model_does_not_stop_the_rankings(dag: dict[str, Any]) -> None
         if name != "rank_catalog"
     }
     assert set(others.values()) == {"all_success"}
+
+
+def test_a_data_set_is_not_judged_twice_and_anything_else_is_tried_again(
+    dag: dict[str, Any],
+) -> None:
+    decided = {name: task["after_exit_code"] for name, task in dag["tasks"].items()}
+    # Exit code 2 says that the input is at fault; others may be the machine's.
+    assert decided.pop("validate_dataset") == {
+        "1": "default",
+        "2": "fail",
+        "12": "default",
+    }
+    assert {action for of in decided.values() for action in of.values()} == {None}
+
+
+def test_the_baseline_of_validation_is_a_parameter_and_safe_in_a_path(
+    dag: dict[str, Any],
+) -> None:
+    task = dag["tasks"]["validate_dataset"]
+    assert "{{ params.validation_baseline }}" in task["env"].values()
+    assert "`validation_baseline` set to `none`" in task["doc"]
+    assert dag["params"]["validation_baseline"] == "previous"
+    pattern = dag["patterns"]["validation_baseline"]
+    for value in ("previous", "none", "fashion-41e3cf012875"):
+        assert re.search(pattern, value), value
+    for value in ("", "../models", "a/b", "-x", "a b"):
+        assert not re.search(pattern, value), value
 
 
 def test_nights_do_not_overlap_and_the_past_is_not_made_up(dag: dict[str, Any]) -> None:

@@ -20,6 +20,7 @@ from beam_jobs import (
     fetch_images,
     publish,
     rank_catalog,
+    validate_dataset,
 )
 from beam_jobs.report import __main__ as report
 from examples.lookbook.host import serve
@@ -50,6 +51,7 @@ def run_night(root: Path, catalog: Path, backbone: Path, host: str, date: str) -
     source = [f"--catalog={catalog}"]
     fetch_images.main([*run, *source, f"--image_host={host}"])
     build_dataset.main([*run, *source])
+    validate_dataset.main(run)
     extract_features.main([*run, f"--backbone={backbone}"])
     task.main(run)
     evaluate.main(run)
@@ -97,12 +99,14 @@ def data_files(root: Path) -> dict[str, str]:
     """Digest of every data file; logs, receipts and archives with times are not."""
     kinds = ("images", "datasets", "features", "rankings", "models")
     # The status rows name the host, which has another port each time.
-    skipped = ("status.parquet", ".keras", ".v2")
+    skipped = (".keras", ".v2")
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for kind in kinds
         for path in sorted((root / kind).rglob("*"))
-        if path.is_file() and not path.name.endswith(skipped)
+        if path.is_file()
+        and not path.name.startswith("status-")
+        and not path.name.endswith(skipped)
     }
 
 
@@ -110,7 +114,7 @@ def test_run_shows_every_stage_and_says_where_things_are(night: Night) -> None:
     lines = night.result.stdout.splitlines()
     shown = [line for line in lines if line.startswith("[")]
     assert [line.split("]")[0] for line in shown] == [
-        f"[{number:2}/10" for number in range(1, 11)
+        f"[{number:2}/11" for number in range(1, 12)
     ]
     told = {line.split()[0]: line.split()[1] for line in lines[-6:]}
     assert sorted(told) == [
@@ -209,7 +213,7 @@ def test_a_failed_stage_fails_the_run_and_shows_its_last_lines(tmp_path: Path) -
     result = make_run("--data", str(catalog), "--root", str(tmp_path / "root"))
     assert result.returncode != 0
     assert "Stage fetch_images failed" in result.stdout
-    assert "[ 1/10]" not in result.stdout  # a failed stage is not shown as done
+    assert "[ 1/11]" not in result.stdout  # a failed stage is not shown as done
     assert "holds no usable pair (1 rows rejected: malformed_json)" in result.stdout
     assert "Traceback" not in result.stderr
 
@@ -218,7 +222,7 @@ def test_a_failed_stage_fails_the_run_and_shows_its_last_lines(tmp_path: Path) -
     ("arguments", "told"),
     [
         (["--data", "/nowhere"], "DATA=/nowhere is not a folder"),
-        (["--data", "."], "DATA=. holds neither fashion.json nor home.json"),
+        (["--data", "."], "DATA=. holds no catalogue"),
         (["--run-date", "yesterday"], "'yesterday' is not a date"),
         (["--backbone", "none.keras"], "BACKBONE=none.keras does not exist"),
     ],

@@ -41,6 +41,8 @@ def triplet(number: int) -> TripletRecord:
         product_sha256="1" * 64,
         negative_sha256="2" * 64,
         source_line=number + 1,
+        config_hash="c0ffee",
+        code_version=3,
         scene_crop=jpeg(31, 17, (255, 0, 0)),
         product=jpeg(20, 40, (0, 255, 0)),
         negative=jpeg(8, 9, (0, 0, 255)),

@@ -142,7 +142,10 @@ def pair_row(scene: int, category: str, split: str = "test") -> dict[str, Any]:
         "category": category,
         "product_seen": scene % 3 > 0,
         "negative_ids": [],
+        "negative_strategy": "uniform",
+        "hard_negatives": 0,
         "co_positive_ids": [f"{category}-{(scene + 3) % 21}"],
+        "source_file": "fashion.json",
         "source_line": scene,
     }
 

@@ -73,6 +73,21 @@ def test_kept_file_is_not_written_again(root: Root, tmp_path: Path) -> None:
     assert Path(first.path).stat().st_mtime_ns == written
 
 
+def test_kept_file_is_not_loaded_again(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tiny_backbone(tmp_path / "tiny.keras")
+    first = resolve_backbone(str(path), root)
+    other = write_tiny_backbone(tmp_path / "other.keras", seed=1)
+    second = resolve_backbone(str(other), root)
+    monkeypatch.setattr(keras.saving, "load_model", None)
+    assert resolve_backbone(str(path), root) == first
+    # Another file under a name that is known is another backbone.
+    path.write_bytes(other.read_bytes())
+    monkeypatch.undo()
+    assert resolve_backbone(str(path), root).fingerprint == second.fingerprint
+
+
 def test_kept_file_without_its_manifest_is_written_again(
     root: Root, tmp_path: Path
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import FeatureRecord, product_key, scene_key
+from tfrecords_schema.segments import SegmentStore
 from trainer.features import FeatureReader
 
 GLOBAL_DIM, REGIONS = 3, (4, 2)
@@ -74,6 +76,52 @@ def test_newest_segment_wins_where_two_hold_a_key(root: Root) -> None:
     write_features(root, [record(SCENES[2], 7.0)])
     found = FeatureReader(root.feature_store(BACKBONE)).pooled([SCENES[2]])
     assert found[0].tolist() == [7.0, 8.0, 9.0]
+
+
+def test_cache_compacted_under_a_reader_gives_the_same_features(
+    root: Root, reader: FeatureReader
+) -> None:
+    keys = [SCENES[4], PRODUCTS[2], SCENES[0]]
+    expected = reader.pooled(keys)
+    store = root.feature_store(BACKBONE)
+    old = SegmentStore(store).segments()
+
+    write_features(root, [*SCENE_RECORDS, *PRODUCT_RECORDS])
+    for segment in old:
+        segment.rmtree()
+
+    np.testing.assert_array_equal(reader.pooled(keys), expected)
+    assert reader.regions(SCENES).shape == (5, *REGIONS)
+
+
+def test_reader_goes_on_where_compaction_overtook_it(
+    root: Root, reader: FeatureReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = reader.regions(SCENES)
+    read, old = SegmentStore.read, SegmentStore(root.feature_store(BACKBONE)).segments()
+
+    def overtaken(
+        store: SegmentStore, keys: Iterable[str]
+    ) -> Iterator[tuple[str, bytes]]:
+        for number, item in enumerate(read(store, keys)):
+            yield item
+            if number == 0 and old:
+                write_features(root, [*SCENE_RECORDS, *PRODUCT_RECORDS])
+                while old:
+                    old.pop().rmtree()
+
+    monkeypatch.setattr(SegmentStore, "read", overtaken)
+    np.testing.assert_array_equal(reader.regions(SCENES), expected)
+
+
+def test_shard_that_is_gone_for_good_is_an_error(
+    root: Root, reader: FeatureReader
+) -> None:
+    reader.pooled(SCENES)
+    for shard in root.feature_store(BACKBONE).glob("segments/*/*.tfrecord"):
+        shard.unlink()
+    with pytest.raises(FileNotFoundError):
+        reader.pooled(SCENES)
 
 
 def test_regions_mapped_from_a_file_are_those_in_memory(

@@ -27,19 +27,36 @@ SELECT image_id, kind, code
 FROM {{ table }}
 WHERE code NOT IN (
   'ok',
-  'not_found',
-  'http_error',
+  'bad_url',
+  'address_refused',
+  'robots_disallowed',
+  'dns_failed',
   'connection_failed',
+  'connection_reset',
+  'tls_failed',
   'timed_out',
+  'not_found',
+  'gone',
+  'forbidden',
+  'rate_limited',
+  'server_error',
+  'http_error',
+  'bad_redirect',
+  'too_many_redirects',
+  'circuit_open',
   'too_many_bytes',
   'body_incomplete',
+  'bad_encoding',
+  'decompression_bomb',
   'not_an_image',
   'truncated',
   'too_small',
   'too_many_pixels',
   'animated',
   'cmyk',
-  'exif_rotated'
+  'exif_rotated',
+  'decoder_failed',
+  'placeholder'
 );
 
 -- #fail ok_has_sha256: a picture that was fetched has its identity

@@ -1,0 +1,1 @@
+"""Looking at a written data set as a stranger would: leaks, crops, examples."""

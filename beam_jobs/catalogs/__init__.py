@@ -1,0 +1,1 @@
+"""Catalogues: Shop-The-Look files or a retailer's tables, row by row accounted for."""

@@ -1,0 +1,1 @@
+"""What `build_dataset` is made of: crops, splits, triplets and shards."""

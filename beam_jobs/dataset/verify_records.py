@@ -1,0 +1,108 @@
+"""Read a written shard back: every record parses, every JPEG decodes."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+
+from etils import epath
+from PIL import Image
+
+from beam_jobs.dataset.triplets import triplet_key
+from tfrecords_schema.errors import CorruptRecordError
+from tfrecords_schema.records import TripletRecord, decode_triplet
+from tfrecords_schema.statistics import TripletStatistics
+from tfrecords_schema.tfrecord_files import read_records
+
+_DECODE_ERRORS = (OSError, SyntaxError, ValueError)  # what Pillow raises on bad bytes
+
+
+@dataclasses.dataclass(slots=True)
+class VerifiedShard:
+    """What was found in a shard.
+
+    Attributes:
+        keys: of its records, in their order.
+        statistics: of its records.
+    """
+
+    keys: list[str] = dataclasses.field(default_factory=list)
+    statistics: TripletStatistics = dataclasses.field(default_factory=TripletStatistics)
+
+    def add(self, record: TripletRecord) -> None:
+        """Take a record."""
+        self.keys.append(triplet_key(record.pair_id, record.negative_index))
+        self.statistics.add(record)
+
+
+class DecodedContents:
+    """Contents that were decoded: where one stands again, it decodes again.
+
+    Bounded: 200 MB for a process that meets millions of pictures.
+    """
+
+    def __init__(self, at_most: int = 1_000_000) -> None:
+        """Begin with none."""
+        self._at_most = at_most
+        self._found: set[tuple[object, ...]] = set()
+
+    def is_new(self, jpeg: bytes, size: tuple[int, int] | None = None) -> bool:
+        """Whether this is the first of its content; from now on it is not.
+
+        Args:
+            jpeg: the content.
+            size: that it should have; with another it is looked at again.
+        """
+        content = len(jpeg), hash(jpeg), size
+        if content in self._found:
+            return False
+        if len(self._found) == self._at_most:
+            self._found.clear()
+        self._found.add(content)
+        return True
+
+
+def verify_shard(path: str, decoded: DecodedContents | None = None) -> VerifiedShard:
+    """Check one shard.
+
+    Args:
+        path: the shard.
+        decoded: what need not be decoded again.
+
+    Raises:
+        CorruptRecordError: naming the file and record.
+    """
+    found = VerifiedShard()
+    decoded = decoded or DecodedContents()
+    with epath.Path(path).open("rb") as file:
+        try:
+            for data in read_records(file):
+                record = decode_triplet(data)
+                _check_pictures(record, decoded)
+                found.add(record)
+        except (CorruptRecordError, *_DECODE_ERRORS) as error:
+            at = len(found.keys)
+            raise CorruptRecordError(f"{path}, record {at}: {error}") from error
+    return found
+
+
+def _check_pictures(record: TripletRecord, decoded: DecodedContents) -> None:
+    left, top, right, bottom = record.crop_px
+    crop_size = right - left, bottom - top
+    if decoded.is_new(record.scene_crop, crop_size):
+        size = _decode(record.scene_crop)
+        if size != crop_size:
+            raise CorruptRecordError(f"the crop is {size}, not {crop_size}")
+    for jpeg in (record.product, record.negative):
+        if decoded.is_new(jpeg):
+            _decode(jpeg)
+
+
+def _decode(jpeg: bytes) -> tuple[int, int]:
+    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
+        size = image.size
+        # At an eighth of the size libjpeg still reads every coded block, which is what
+        # can be broken, and saves most of the arithmetic.
+        image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
+        image.load()
+    return size

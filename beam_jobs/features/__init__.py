@@ -1,0 +1,1 @@
+"""What `extract_features` and `compact_features` are made of."""

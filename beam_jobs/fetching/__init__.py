@@ -1,0 +1,1 @@
+"""What `fetch_images` is made of: the polite client, lanes, units and the gate."""

@@ -1,0 +1,1 @@
+"""Negatives: pools, draws, and a champion's embeddings."""

@@ -1,0 +1,1 @@
+"""What `publish` is made of: loads, checks and the local warehouse."""

@@ -1,0 +1,154 @@
+"""What a publication is made of, whatever the engine: loads, staged rows, findings.
+
+Nothing here knows SQL or a connection; `warehouse` does the work in DuckDB.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from etils import epath
+
+from tfrecords_schema.errors import InputError
+from tfrecords_schema.tables import PublishedTable, Severity
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Load:
+    """What one table of a run is published from.
+
+    Attributes:
+        table: the definition.
+        rows: its rows, in the definition's columns.
+        relations: what its checks look at beside the rows.
+        parameters: what its checks are told beside the run date.
+    """
+
+    table: PublishedTable
+    rows: ds.Dataset
+    relations: Mapping[str, ds.Dataset] = dataclasses.field(default_factory=dict)
+    parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Staged:
+    """A load whose rows are in the run's staging table, and nowhere else.
+
+    Attributes:
+        table: the definition.
+        rows: how many there are.
+        run_date: the date they are to replace.
+        relations: quoted identifiers by the names that the checks use.
+        parameters: values by the names that the checks use.
+    """
+
+    table: PublishedTable
+    rows: int
+    run_date: datetime.date
+    relations: Mapping[str, str]
+    parameters: Mapping[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check found in a staged table.
+
+    Attributes:
+        table: the table's public name.
+        name: the check's.
+        severity: what offending rows do.
+        description: the rule, in words.
+        failures: number of offending rows.
+        examples: the first of them, as JSON values.
+    """
+
+    table: str
+    name: str
+    severity: Severity
+    description: str
+    failures: int
+    examples: tuple[dict[str, Any], ...]
+
+    def __str__(self) -> str:
+        found = f"{self.table}.{self.name} ({self.description}): {self.failures} row(s)"
+        if not self.examples:
+            return found
+        example = ", ".join(
+            f"{key}={value!r}" for key, value in self.examples[0].items()
+        )
+        return f"{found}, for example {example}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Checked:
+    """A staged table and what its checks found; only such may be published."""
+
+    staged: Staged
+    results: tuple[CheckResult, ...]
+
+    def broken(self, severity: Severity) -> tuple[CheckResult, ...]:
+        """The checks of that severity that found something."""
+        return tuple(
+            result
+            for result in self.results
+            if result.failures and result.severity is severity
+        )
+
+
+def parquet_rows(table: PublishedTable, files: Sequence[epath.Path]) -> ds.Dataset:
+    """The rows of Parquet files, unread; each file must have the table's columns.
+
+    Raises:
+        InputError: there is no file, or one is not Parquet or has other columns.
+    """
+    if not files:
+        raise InputError(f"{table.name}: there is no Parquet file to publish")
+    for file in files:
+        try:
+            found = ds.dataset(str(file), format="parquet").schema
+        except pa.ArrowInvalid as error:
+            raise InputError(f"{file} is not Parquet: {error}") from None
+        require_columns(table.arrow_schema, found, where=f"{file}")
+    return ds.dataset(
+        [str(file) for file in files], schema=table.arrow_schema, format="parquet"
+    )
+
+
+def require_columns(expected: pa.Schema, found: pa.Schema, *, where: str) -> None:
+    """Refuse columns that are missing, too many or of another type; order is free.
+
+    Raises:
+        InputError: naming the first column that differs.
+    """
+    for field in expected:
+        if field.name not in found.names:
+            raise InputError(f"{where} has no column {field.name} ({field.type})")
+        kind = found.field(field.name).type
+        if kind != field.type:
+            raise InputError(
+                f"{where}: column {field.name} is {kind}, the definition says "
+                f"{field.type}"
+            )
+    for name in found.names:
+        if name not in expected.names:
+            raise InputError(f"{where}: column {name} is not in the definition")
+
+
+def require_passed(checked: Sequence[Checked]) -> None:
+    """Refuse tables of which a `#fail` check found something.
+
+    Raises:
+        InputError: naming each such check, its count and an example.
+    """
+    failed = [result for item in checked for result in item.broken(Severity.FAIL)]
+    if failed:
+        run_date = checked[0].staged.run_date
+        raise InputError(
+            f"{len(failed)} check(s) failed for {run_date}, nothing was published: "
+            + "; ".join(map(str, failed))
+        )

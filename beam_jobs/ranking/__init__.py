@@ -1,0 +1,1 @@
+"""What `rank_catalog` is made of."""

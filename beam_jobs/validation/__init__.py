@@ -1,0 +1,1 @@
+"""What `validate_dataset` is made of: figures of a data set, rules, and a verdict."""

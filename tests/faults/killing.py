@@ -1,0 +1,135 @@
+"""Kill a job without warning at a chosen moment, and compare what is left at last."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_TIMES = ("attempts", "elapsed_s")  # columns that differ between two equal fetches
+_POLL_S = 0.01
+_PATIENCE_S = 300.0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Job:
+    """A command line that works in a root.
+
+    Attributes:
+        module: run as `python -m`.
+        arguments: of it, but for the root.
+        begun: tells from the root whether the job has come to its work.
+    """
+
+    module: str
+    arguments: tuple[str, ...]
+    begun: Callable[[Path], bool]
+
+    def command(self, root: Path) -> list[str]:
+        """The command line."""
+        arguments = [f"--root={root}", *self.arguments]
+        return [sys.executable, "-m", self.module, *arguments]
+
+
+def run_whole(job: Job, root: Path) -> float:
+    """Run a job to its end; seconds from the beginning of its work to its exit."""
+    with _started(job, root) as process:
+        _wait_for_work(job, root, process)
+        begun = time.monotonic()
+        if process.wait(_PATIENCE_S):
+            raise AssertionError(f"{job.module} exited with {process.returncode}")
+        return time.monotonic() - begun
+
+
+def run_killed(job: Job, root: Path, *, after_s: float, worker: bool = False) -> bool:
+    """Kill a job so long after it came to its work, its children with it.
+
+    Args:
+        job: to run.
+        root: to run it in.
+        after_s: seconds of work before the kill.
+        worker: kill one of the worker processes, and the launcher only if it has not
+            ended by itself within its patience.
+
+    Returns:
+        Whether the job was still running.
+    """
+    with _started(job, root) as process:
+        _wait_for_work(job, root, process)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(after_s)
+        was_running = process.poll() is None
+        if was_running and worker:
+            _kill_worker(process)
+        return was_running
+
+
+@contextlib.contextmanager
+def _started(job: Job, root: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The job in a process group of its own, of which nothing is left afterwards."""
+    with subprocess.Popen(
+        job.command(root),
+        start_new_session=True,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _wait_for_work(job: Job, root: Path, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + _PATIENCE_S
+    while not job.begun(root) and process.poll() is None:
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{job.module} did not come to its work")
+        time.sleep(_POLL_S)
+
+
+def _kill_worker(process: subprocess.Popen[bytes]) -> None:
+    workers = psutil.Process(process.pid).children(recursive=True)
+    if not workers:
+        raise AssertionError("the job has no worker process to kill")
+    workers[0].kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(20)
+
+
+def contents(root: Path) -> dict[str, str]:
+    """Digest of every file below a root; what tells the time is left out."""
+    return {
+        str(path.relative_to(root)): _digest(path)
+        for path in sorted(root.rglob("*"))
+        if path.is_file()
+    }
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(_timeless(path)).hexdigest()
+
+
+def _timeless(path: Path) -> bytes:
+    data = path.read_bytes()
+    if path.parent.parent.name == "runs" and path.suffix == ".json":
+        receipt = json.loads(data)
+        receipt.pop("seconds", None)
+        return json.dumps(receipt, sort_keys=True).encode()
+    if path.name.startswith("status-"):
+        table = pq.read_table(pa.BufferReader(data))
+        kept = [name for name in table.column_names if name not in _TIMES]
+        return repr(table.select(kept).to_pylist()).encode()
+    return data

@@ -1,0 +1,122 @@
+"""A job killed at any moment and started again leaves what an undisturbed one does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from killing import Job, contents, run_killed, run_whole
+from tiny_backbone import write_tiny_backbone
+
+from examples.lookbook.generate import generate
+from examples.lookbook.host import serve
+from tfrecords_schema.hashing import unit_interval
+
+MOMENTS = int(os.environ.get("KILL_MOMENTS", "1"))
+"""How often each job is killed; `make faults` asks for ten."""
+
+STAGES = ("fetch_images", "build_dataset", "validate_dataset", "extract_features")
+_DATE = "2026-01-01"
+
+
+class Nights:
+    """An undisturbed night, and the root as it was before each of its jobs.
+
+    Attributes:
+        jobs: by stage.
+        whole_s: how long each job worked undisturbed.
+    """
+
+    def __init__(self, jobs: dict[str, Job], folder: Path) -> None:
+        self.jobs = jobs
+        self.whole_s: dict[str, float] = {}
+        self._folder = folder
+        root = folder / "undisturbed"
+        root.mkdir()
+        for stage, job in jobs.items():
+            shutil.copytree(root, self._before(stage))
+            self.whole_s[stage] = run_whole(job, root)
+            shutil.copytree(root, self._after(stage))
+
+    def _before(self, stage: str) -> Path:
+        return self._folder / f"before-{stage}"
+
+    def _after(self, stage: str) -> Path:
+        return self._folder / f"after-{stage}"
+
+    def expected(self, stage: str) -> dict[str, str]:
+        """What is in the root after an undisturbed job."""
+        return contents(self._after(stage))
+
+    def root_for(self, stage: str, scratch: Path) -> Path:
+        """A root in which the job is the next."""
+        return Path(shutil.copytree(self._before(stage), scratch / "root"))
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
+    folder = tmp_path_factory.mktemp("night")
+    catalog = folder / "catalog"
+    generate(catalog, scenes=40, seed=3)
+    backbone = write_tiny_backbone(folder / "tiny.keras")
+    with serve(catalog) as host:
+        yield Nights(_jobs(catalog, host, backbone), folder)
+
+
+def _jobs(catalog: Path, host: str, backbone: Path) -> dict[str, Job]:
+    """Each job, cut into so small units that kills fall between and into them."""
+    date = f"--run_date={_DATE}"
+    source = f"--catalog={catalog}"
+    small = "--unit_pictures=32"
+    fetch = (date, source, f"--image_host={host}", small)
+    extract = (date, f"--backbone={backbone}", small)
+    validate = (date,)
+    return {
+        "fetch_images": Job("beam_jobs.fetch_images", fetch, _has("images")),
+        "build_dataset": Job(
+            "beam_jobs.build_dataset",
+            (date, source, "--shard_mib=1"),
+            _has("datasets"),
+        ),
+        "validate_dataset": Job(
+            "beam_jobs.validate_dataset", validate, lambda root: True
+        ),
+        "extract_features": Job(
+            "beam_jobs.extract_features", extract, _has("features")
+        ),
+    }
+
+
+def _has(folder: str) -> Callable[[Path], bool]:
+    return lambda root: (root / folder).exists()
+
+
+@pytest.mark.parametrize("moment", range(MOMENTS))
+@pytest.mark.parametrize("stage", STAGES)
+def test_job_killed_at_any_moment_ends_in_the_same_bytes(
+    nights: Nights, stage: str, moment: int, tmp_path: Path
+) -> None:
+    job, root = nights.jobs[stage], nights.root_for(stage, tmp_path)
+    after_s = unit_interval("kill", stage, moment) * nights.whole_s[stage]
+
+    run_killed(job, root, after_s=after_s)
+    run_whole(job, root)
+
+    assert contents(root) == nights.expected(stage)
+
+
+def test_job_killed_again_and_again_ends_in_the_same_bytes(
+    nights: Nights, tmp_path: Path
+) -> None:
+    stage = "fetch_images"
+    job, root = nights.jobs[stage], nights.root_for(stage, tmp_path)
+
+    for kill in range(1 + MOMENTS // 2):
+        after_s = unit_interval("again", kill) * nights.whole_s[stage] / 2
+        run_killed(job, root, after_s=after_s)
+    run_whole(job, root)
+
+    assert contents(root) == nights.expected(stage)
