@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import re
 import sys
 
 from airflow.providers.apache.beam.operators.beam import (
@@ -28,6 +29,9 @@ RETRIES = int(os.environ.get("COMPLETE_THE_LOOK_RETRIES", "2"))
 
 # Every task has a working directory of its own, so no path may be relative.
 ABSOLUTE = "^(/|[a-z0-9]+://)."
+
+# How the operators' messages end where a job refused its input.
+REFUSED = re.compile(r"\b(exit|return) code 2\.?$")
 
 RUN_OPTIONS = {"root": "{{ params.root }}", "run_date": RUN_DATE}
 CATALOG_OPTIONS = {
@@ -49,8 +53,8 @@ class RefusalIsFinal(RetryPolicy):
         max_tries: int,
         context: object = None,
     ) -> RetryDecision:
-        """Decide by the exit code that the operator's message ends with."""
-        if str(exception).rstrip(".").endswith("exit code 2"):
+        """Decide by the code that the operator's message ends with."""
+        if REFUSED.search(str(exception)):
             return RetryDecision.fail("the same input would be refused again")
         return RetryDecision.default()
 
@@ -61,6 +65,7 @@ def beam_task(
     doc_md: str,
     timeout_h: float,
     trigger_rule: TriggerRule = TriggerRule.ALL_SUCCESS,
+    retry_policy: RetryPolicy | None = None,
     **options: str,
 ) -> BeamRunPythonPipelineOperator:
     """A Beam job as a task, on the deployment's runner."""
@@ -73,6 +78,7 @@ def beam_task(
         pipeline_options={**RUN_OPTIONS, **options},
         execution_timeout=datetime.timedelta(hours=timeout_h),
         trigger_rule=trigger_rule,
+        retry_policy=retry_policy,
         doc_md=doc_md,
     )
 
@@ -151,6 +157,27 @@ with DAG(
             pattern="^(https?://.*)?$",
             description="Host of the pictures; empty for tables, which give addresses",
         ),
+        "contact": Param(
+            "",
+            type="string",
+            pattern=r"^([!-~]*(@|://)[!-~]*)?$",
+            description="URL or e-mail address that hosts of pictures are told; they "
+            "may ask for one",
+        ),
+        "retry": Param(
+            "retryable",
+            type="string",
+            enum=["retryable", "failed", "none"],
+            description="Pictures to ask for again, besides new ones: those that "
+            "failed for a reason that may pass, all that failed, or none",
+        ),
+        "negative_strategy": Param(
+            "uniform",
+            type="string",
+            enum=["uniform", "popularity", "hard"],
+            description="How negatives are drawn: alike, by how often a product is "
+            "worn, or by the champion, which must have been promoted before",
+        ),
         "backbone": Param(
             "ResNet50",
             type="string",
@@ -172,6 +199,8 @@ with DAG(
         "fetch_images",
         timeout_h=6,
         image_host="{{ params.image_host }}",
+        contact="{{ params.contact }}",
+        retry="{{ params.retry }}",
         **CATALOG_OPTIONS,
         doc_md="""Fetch what the image store lacks.
 
@@ -181,11 +210,15 @@ that is down: clear the task when it is back, only missing pictures are asked fo
     build_dataset = beam_task(
         "build_dataset",
         timeout_h=4,
+        retry_policy=RefusalIsFinal(),
+        negative_strategy="{{ params.negative_strategy }}",
         **CATALOG_OPTIONS,
         doc_md="""Crop, split, mine negatives, write TFRecord shards.
 
 **If this fails**: an error about the catalogue names file, value and option; mend the
-catalogue and clear the task. Half-written versions are cleared by the next try.""",
+catalogue and clear the task, which is not tried again by itself. Where there is no
+model for the `negative_strategy` `hard`, trigger the date again with `uniform`.
+Half-written versions are cleared by the next try.""",
     )
     validate_dataset = module_task(
         "validate_dataset",
@@ -204,11 +237,13 @@ hold, and later nights compare with this data set.""",
     extract_features = beam_task(
         "extract_features",
         timeout_h=6,
+        retry_policy=RefusalIsFinal(),
         backbone="{{ params.backbone }}",
         doc_md="""Run the frozen backbone over pictures that are not cached yet.
 
 **If this fails**: out of memory means too many workers on one machine, each holds the
-backbone. Clear the task; a complete segment is never computed again.""",
+backbone. Clear the task; a complete segment is never computed again. An error about the
+backbone is not tried again by itself: trigger the date with another `backbone`.""",
     )
     train = module_task(
         "train",

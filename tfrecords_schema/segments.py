@@ -229,13 +229,16 @@ class SegmentStore:
         """Where every record of the store lies; read once."""
         found = {}
         for segment in self.segments():
+            paths: dict[str, str] = {}  # of shards: one text for all their records
             # Within a segment the first of equal keys counts, between them the last.
             for path in reversed(part_paths(segment, INDEX)):
                 with path.open("rb") as file:
                     table = pq.read_table(file)
                 columns = (table[name].to_pylist() for name in INDEX_SCHEMA.names)
                 for key, shard, offset, size in zip(*columns, strict=True):
-                    found[key] = RecordLocation(str(segment / shard), offset, size)
+                    if shard not in paths:
+                        paths[shard] = str(segment / shard)
+                    found[key] = RecordLocation(paths[shard], offset, size)
         return found
 
     def read(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
@@ -27,20 +26,17 @@ _TEMPORARY = ".tmp"
 def open_atomic(path: epath.Path) -> Iterator[IO[bytes]]:
     """Open a file for writing such that no reader ever sees a part of it.
 
-    Local files are renamed into place when the context ends without an error; an object
-    store shows an object only when its upload has ended, so there it is written
-    directly.
+    A file is renamed into place when the context ends without an error. So is an
+    object: one that was written directly would be closed, and thereby uploaded, by an
+    error in the context as well. Its new name appears with all of its content, as the
+    store copies it by itself.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    if "://" in str(path):
-        with path.open("wb") as file:
-            yield file
-        return
     temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}{_TEMPORARY}"
     try:
         with temporary.open("wb") as file:
             yield file
-        os.replace(temporary, path)
+        temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 

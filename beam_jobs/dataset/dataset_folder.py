@@ -7,7 +7,6 @@ stay, everything else is cheap and made again. The manifest comes last.
 from __future__ import annotations
 
 import logging
-import os
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -41,6 +40,7 @@ from beam_jobs.dataset.shard_files import (
 )
 from beam_jobs.dataset.triplets import Provenance
 from beam_jobs.mining.champion import Champion
+from beam_jobs.processors import usable_cores
 from tfrecords_schema import storage
 from tfrecords_schema.codes import Split
 from tfrecords_schema.dataset_tables import table_path
@@ -116,7 +116,7 @@ def _start_helpers(sources: DatasetSources, options: PipelineOptions) -> int:
     if runner != "DirectRunner" or len(sources.catalog.pairs) < _PAIRS_FOR_HELPERS:
         return 0
     # Now: they start while this process reads and plans.
-    return start_helpers(os.cpu_count() or 1).number
+    return start_helpers(usable_cores()).number
 
 
 def _clear(folder: epath.Path) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from beam_jobs.dataset.shard_sizes import crop_estimate
 from beam_jobs.image_status import Known, image_status
 from beam_jobs.lookahead import run_ahead
 from beam_jobs.pictures import encode_jpeg, open_jpeg
+from beam_jobs.processors import usable_cores
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.codes import ImageCode, PairCode
 from tfrecords_schema.errors import InputError
@@ -114,8 +114,7 @@ def measure_crops(pairs: Iterable[LocatedPair], rule: CropRule) -> float:
         ((pair, crop) for pair in pairs if (crop := _crop(pair, rule))),
         key=lambda item: stable_hash("sample", item[0].pair.pair_id),
     )
-    threads = os.cpu_count() or 1
-    measured = list(run_ahead(_measure, sample, threads=threads, ahead=_SAMPLE))
+    measured = list(run_ahead(_measure, sample, threads=usable_cores(), ahead=_SAMPLE))
     estimated = sum(estimate for _, estimate in measured)
     return sum(cut for cut, _ in measured) / estimated if estimated else 1.0
 

@@ -49,6 +49,9 @@ class _Helper:
         except OSError:
             answer = None
         if answer is None:
+            with contextlib.suppress(OSError):  # of a request that nobody reads
+                requests.close()
+            answers.close()
             raise HelperError(
                 f"a helper process ended with {self._process.wait()} in "
                 f"{function.__name__}; was the machine out of memory?"
@@ -83,6 +86,9 @@ class Helpers:
         helper = self._idle.get()
         try:
             return helper.call(function, arguments)
+        except HelperError:
+            helper = _Helper()  # or the calls to come would fail as well
+            raise
         finally:
             self._idle.put(helper)
 

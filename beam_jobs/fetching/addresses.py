@@ -24,6 +24,9 @@ _SCHEMES = ("http", "https")
 # Networks whose last 32 bits are an IPv4 address behind a gateway (RFC 6052, RFC 8215).
 _NAT64 = tuple(map(ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48")))
 _IPV4_COMPATIBLE = ipaddress.IPv6Network("::/96")
+# Which `is_global` takes for public: relays of 6to4, which lead into whatever network
+# stands behind the nearest one (RFC 7526).
+_RELAYS = ipaddress.IPv4Network("192.88.99.0/24")
 
 
 class AddressRefusedError(OSError):
@@ -60,8 +63,11 @@ def is_public(address: IPAddress) -> bool:
         inner = _embedded(address)
         if inner is not None:
             return is_public(inner)
+        if address.is_site_local:  # deprecated, not forgotten; `is_global` says yes
+            return False
     return (
         address.is_global
+        and address not in _RELAYS
         and not address.is_multicast
         and not address.is_reserved
         and not address.is_unspecified

@@ -22,15 +22,22 @@ from tfrecords_schema.codes import ImageCode
 _PROGRAM = "beam_jobs.fetching.check_worker"
 _AHEAD = 2  # requests a worker has at once, so that it never waits for the loop
 _TIMEOUT_S = 60.0  # the largest picture allowed takes a few seconds
+_TRIES = 2  # an idle process may have been killed by anybody
+_MOST_DEATHS = 20  # in a row, without one answer: the machine is at fault
 
 Answer = tuple[Checked, bytes]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class _Request:
     body: bytes
     offset: int
     answer: asyncio.Future[Answer]
+    tries: int = 0
+
+
+class CheckPoolError(RuntimeError):
+    """The machine cannot run the processes; no picture is to blame."""
 
 
 class CheckPool:
@@ -86,6 +93,8 @@ class _Worker:
         self._max_bytes = max_bytes
         self._slots = list(range(_AHEAD))
         self._waiting: collections.deque[_Request] = collections.deque()
+        self._is_up = False
+        self._wake = asyncio.Event()
 
     async def start(self) -> None:
         # Pages that no body has touched cost nothing.
@@ -93,7 +102,37 @@ class _Worker:
         self._file.truncate(_AHEAD * self._max_bytes)
         self._memory = mmap.mmap(self._file.fileno(), 0)
         await self._spawn()
-        self._reader = asyncio.create_task(self._read_answers())
+        self._reader = asyncio.create_task(self._answer_requests())
+
+    async def stop(self) -> None:
+        self._reader.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reader
+        self._kill()
+        await self._process.wait()
+        self._memory.close()
+        self._file.close()
+
+    async def check(self, body: bytes) -> Answer:
+        """Check a body.
+
+        Raises:
+            CheckPoolError: the worker cannot be started.
+        """
+        if self._reader.done():
+            raise CheckPoolError("a process that checks pictures does not start")
+        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        slot = self._slots.pop()
+        request = _Request(body, slot * self._max_bytes, answer)
+        self._waiting.append(request)
+        if self._is_up:
+            self._send(request)
+        self._wake.set()
+        try:
+            # Shielded: whoever reads the answers sets it, come what may.
+            return await asyncio.shield(answer)
+        finally:
+            self._slots.append(slot)
 
     async def _spawn(self) -> None:
         pipe = asyncio.subprocess.PIPE
@@ -102,50 +141,59 @@ class _Worker:
         self._process = await asyncio.create_subprocess_exec(
             *command, self._limits, stdin=pipe, stdout=pipe, pass_fds=(number,)
         )
-
-    async def stop(self) -> None:
-        self._reader.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._reader
-        with contextlib.suppress(ProcessLookupError):
-            self._process.kill()
-        await self._process.wait()
-        self._memory.close()
-        self._file.close()
-
-    async def check(self, body: bytes) -> Answer:
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        slot = self._slots.pop()
-        self._send(_Request(body, slot * self._max_bytes, answer))
-        alarm = asyncio.get_running_loop().call_later(_TIMEOUT_S, self._kill)
-        try:
-            # Shielded: whoever reads the answers sets it, come what may.
-            return await asyncio.shield(answer)
-        finally:
-            alarm.cancel()
-            self._slots.append(slot)
+        self._is_up = True
 
     def _kill(self) -> None:
-        """End a process that hangs; its reader then starts another."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
     def _send(self, request: _Request) -> None:
-        self._waiting.append(request)
         end = request.offset + len(request.body)
         self._memory[request.offset : end] = request.body
         assert self._process.stdin is not None
-        # Without a drain: no more than `_AHEAD` requests are ever under way.
-        self._process.stdin.write(PLACE.pack(request.offset, len(request.body)))
+        # Without a drain: no more than `_AHEAD` requests are ever under way. A process
+        # that has just ended is told to nobody; whoever waits for its answer finds out.
+        with contextlib.suppress(OSError, RuntimeError):
+            self._process.stdin.write(PLACE.pack(request.offset, len(request.body)))
 
-    async def _read_answers(self) -> None:
-        while True:
-            try:
+    async def _answer_requests(self) -> None:
+        """Answer in the order asked, until the pool ends."""
+        deaths = 0
+        try:
+            while deaths < _MOST_DEATHS:
+                while not self._waiting:
+                    self._wake.clear()
+                    await self._wake.wait()
+                if await self._answer_first():
+                    deaths = 0
+                else:
+                    deaths += 1
+                    await self._replace()
+        finally:
+            error = CheckPoolError("a process that checks pictures does not start")
+            for request in self._waiting:
+                if not request.answer.done():
+                    request.answer.set_exception(error)
+
+    async def _answer_first(self) -> bool:
+        """Answer the first request; False where the process ended over it.
+
+        A request is the first from when the answer before it came, so each has the
+        whole time; one that an idle process died before gets another chance.
+        """
+        first = self._waiting[0]
+        try:
+            async with asyncio.timeout(_TIMEOUT_S):
                 answer = await self._read_answer()
-            except asyncio.IncompleteReadError:
-                await self._replace()
-            else:
-                self._waiting.popleft().answer.set_result(answer)
+        except (asyncio.IncompleteReadError, ConnectionError, TimeoutError):
+            first.tries += 1
+            if first.tries == _TRIES:
+                self._waiting.popleft()
+                first.answer.set_result((_failed(first.body), b""))
+            return False
+        self._waiting.popleft()
+        first.answer.set_result(answer)
+        return True
 
     async def _read_answer(self) -> Answer:
         stdout = self._process.stdout
@@ -155,16 +203,13 @@ class _Worker:
         return checked, await stdout.readexactly(jpeg_bytes)
 
     async def _replace(self) -> None:
-        """Start anew after the process died over the first of its requests."""
+        """Start anew, with the requests that are left."""
+        self._is_up = False
+        self._kill()
         await self._process.wait()
         await self._spawn()
-        overtaken = list(self._waiting)
-        self._waiting.clear()
-        for number, request in enumerate(overtaken):
-            if number:
-                self._send(request)
-            else:
-                request.answer.set_result((_failed(request.body), b""))
+        for request in self._waiting:
+            self._send(request)
 
 
 def _shared_file() -> IO[bytes]:

@@ -69,7 +69,8 @@ class FetchImagesOptions(PipelineOptions):
             "--breaker_streak",
             type=int,
             default=20,
-            help="403s and 429s in a row after which a host is left alone for a while",
+            help="refusals (403, 429), waits asked for or failures to connect in a row "
+            "after which a host is left alone for a while",
         )
         add("--retries", type=int, default=3, help="after failures that may pass")
         add(
@@ -156,6 +157,7 @@ class FetchConfig:
             self.host,
             connections=connections + (lane < more),
             rate=self.host.rate and self.host.rate / self.lanes,
+            lanes=self.lanes,
         )
         return dataclasses.replace(self, host=host)
 

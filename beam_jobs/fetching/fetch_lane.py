@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import dataclasses
-import os
 from collections.abc import AsyncIterator, Iterator, Sequence
 from typing import Any
 
@@ -29,6 +28,7 @@ from beam_jobs.fetching.held_contents import HeldContents, held_by
 from beam_jobs.fetching.host_pacing import HostPacers
 from beam_jobs.fetching.http_client import HttpClient
 from beam_jobs.fetching.picture_fetch import PictureFetcher
+from beam_jobs.processors import usable_cores
 from tfrecords_schema.codes import ImageCode
 from tfrecords_schema.segments import INDEX, SegmentWriter
 
@@ -107,7 +107,7 @@ class LaneJob:
             config.client, config.user_agent, allowed=allowed, resolver=self._resolver
         )
         checks = CheckPool(
-            config.picture, max_bytes=config.fetch.max_bytes, processes=_cores()
+            config.picture, max_bytes=config.fetch.max_bytes, processes=usable_cores()
         )
         async with client, checks as self._checks:
             self._fetcher = PictureFetcher(
@@ -159,10 +159,3 @@ class LaneJob:
         code = unit.account(request, fetched)
         self._codes[code] += 1
         self._progress.add(code)
-
-
-def _cores() -> int:
-    """Processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

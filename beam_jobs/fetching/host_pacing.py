@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable
+from typing import Protocol
 
 _BURST_S = 0.1  # of unused rate that may be made up for: timers wake late
 _COOL_DOWNS_S = (30.0, 120.0)
@@ -23,12 +24,26 @@ class PaceLimits:
     Attributes:
         connections: at once.
         rate: requests a second; None for no limit.
-        breaker_streak: refusals (403, 429) in a row that open the circuit.
+        breaker_streak: requests in a row that the host turned away or did not answer
+            at all; so many open the circuit.
+        lanes: that ask the host at the same time, each with limits like these. What
+            the host itself grants in robots.txt is divided among them.
     """
 
     connections: int = 16
     rate: float | None = None
     breaker_streak: int = 20
+    lanes: int = 1
+
+
+class Room(Protocol):
+    """What requests to all hosts share; a semaphore is one."""
+
+    async def acquire(self) -> object:
+        """Wait for room."""
+
+    def release(self) -> None:
+        """Give it back."""
 
 
 class HostClosedError(Exception):
@@ -39,15 +54,21 @@ class HostPacer:
     """The turns of one host.
 
     A request takes a turn with `enter` and gives it back with `leave`. After a streak
-    of refusals the circuit is open: nobody gets a turn until a cool-down is over, and
+    of failures the circuit is open: nobody gets a turn until a cool-down is over, and
     then one request alone tries whether the host answers again. Each cool-down is
     longer than the last; the third opening closes the host for the run.
+
+    As many requests as there are connections hold a slot. Only the first of those that
+    have not begun waits for anything else, the others stand in line behind it: so a
+    place in the rate is taken when the request is made and not before, and nobody
+    sleeps past a pause or an opening that came up in the meantime.
     """
 
     def __init__(self, limits: PaceLimits) -> None:
         self._limits = limits
         self._rate = limits.rate
         self._slots = asyncio.Semaphore(limits.connections)
+        self._line = asyncio.Lock()
         self._next_at = 0.0
         self._resume_at = 0.0
         self._streak = 0
@@ -57,8 +78,9 @@ class HostPacer:
         self._closed: str | None = None
 
     def slow_down(self, rate: float) -> None:
-        """Lower the rate to what the host asks for."""
-        self._rate = min(rate, self._rate or rate)
+        """Lower the rate to this lane's share of what the host asks for."""
+        share = rate / self._limits.lanes
+        self._rate = min(share, self._rate or share)
 
     def pause(self, seconds: float) -> None:
         """Ask nothing for a while; for the rest of the run if that is long."""
@@ -66,8 +88,12 @@ class HostPacer:
             self._closed = f"the host asks for a pause of {seconds:.0f} s"
         self._resume_at = max(self._resume_at, _now() + seconds)
 
-    async def enter(self) -> int:
-        """Wait for a turn; `leave` must follow.
+    async def enter(self, room: Room) -> int:
+        """Wait for a turn, and for the room that it needs; `leave` must follow.
+
+        Args:
+            room: acquired when this returns, and never held while the host is not to
+                be asked: other hosts need it.
 
         Returns:
             What `leave` needs to know about the turn.
@@ -77,28 +103,34 @@ class HostPacer:
         """
         await self._slots.acquire()
         try:
-            await self._wait()
+            async with self._line:
+                await self._wait()
+                await room.acquire()
+                while not self._is_free():  # waiting for room took time
+                    room.release()
+                    await self._wait()
+                    await room.acquire()
+                return self._begin()
         except BaseException:
             self._slots.release()
             raise
-        return self._openings
 
-    def leave(self, turn: int, *, is_refused: bool | None) -> None:
+    def leave(self, turn: int, *, has_failed: bool | None) -> None:
         """Give a turn back.
 
         Args:
             turn: what `enter` returned.
-            is_refused: whether the answer was a refusal; None where there is no answer
-                to judge by.
+            has_failed: whether the host turned the request away or gave no answer; None
+                where there is nothing to judge by.
         """
         self._slots.release()
         if turn != self._openings:
             return  # asked before the circuit opened: old news
-        if is_refused:
+        if has_failed:
             self._streak += 1
             if self._must_probe or self._streak >= self._limits.breaker_streak:
                 self._open()
-        elif is_refused is not None:
+        elif has_failed is not None:
             self._streak = 0
             self._must_probe = False
         self._end_probe()
@@ -108,7 +140,8 @@ class HostPacer:
         self._streak = 0
         self._must_probe = True
         if self._openings >= MAX_OPENINGS:
-            self._closed = f"refused {self._openings} times after cooling down"
+            cool_downs = self._openings - 1
+            self._closed = f"turned away or not reached, after {cool_downs} cool-downs"
         else:
             self.pause(_COOL_DOWNS_S[self._openings - 1])
 
@@ -118,28 +151,30 @@ class HostPacer:
             self._probe = None
 
     async def _wait(self) -> None:
-        while True:
+        """Wait until the host may be asked."""
+        while not self._is_free():
             if self._closed:
                 raise HostClosedError(self._closed)
-            if (wait_s := self._resume_at - _now()) > 0:
-                await asyncio.sleep(wait_s)
-            elif self._probe is not None:
+            if self._probe is not None:
                 await self._probe.wait()
             else:
-                break
+                await asyncio.sleep(self._delay_s())
+
+    def _is_free(self) -> bool:
+        """Whether the host may be asked now."""
+        return not self._closed and self._probe is None and self._delay_s() <= 0
+
+    def _delay_s(self) -> float:
+        """How long pauses and the rate hold the next request up."""
+        return max(self._resume_at, self._next_at) - _now()
+
+    def _begin(self) -> int:
+        """Take the turn: its place in the rate, and the probe's part if one is due."""
+        if self._rate:
+            self._next_at = max(self._next_at, _now() - _BURST_S) + 1 / self._rate
         if self._must_probe:
             self._probe = asyncio.Event()
-        if (wait_s := self._reserve()) > 0:
-            await asyncio.sleep(wait_s)
-
-    def _reserve(self) -> float:
-        """Take the next place in the rate; how long until it comes."""
-        if not self._rate:
-            return 0.0
-        now = _now()
-        place = max(self._next_at, now - _BURST_S)
-        self._next_at = place + 1 / self._rate
-        return place - now
+        return self._openings
 
 
 class HostPacers:

@@ -11,7 +11,8 @@ from typing import Generic, Protocol, TypeVar
 from yarl import URL
 
 from beam_jobs.fetching.addresses import AllowList, authority, parse_url
-from beam_jobs.fetching.host_pacing import HostClosedError, HostPacers
+from beam_jobs.fetching.exchange_room import ExchangeRoom
+from beam_jobs.fetching.host_pacing import HostClosedError, HostPacer, HostPacers
 from beam_jobs.fetching.http_answers import Answer
 from beam_jobs.fetching.http_body import BodyLimit
 from beam_jobs.fetching.retry_policy import RetryPolicy, parse_retry_after
@@ -104,8 +105,9 @@ class PictureFetcher:
         self._hosts = hosts
         self._limits = limits
         self._allowed = allowed
-        self._connections = asyncio.Semaphore(connections)
-        self._bodies = asyncio.Semaphore(connections + _BODIES_WAITING)
+        self._room = ExchangeRoom(
+            connections=connections, bodies=connections + _BODIES_WAITING
+        )
         self._heeds_robots = heeds_robots
         self._robots = RobotsGate(self._get_robots, self._slow_down)
 
@@ -187,21 +189,31 @@ class PictureFetcher:
     ) -> Answer:
         pacer = self._hosts[authority(url)]
         try:
-            turn = await pacer.enter()
+            turn = await pacer.enter(self._room)
         except HostClosedError as error:
             code = ImageCode.CIRCUIT_OPEN
             return Answer(code, url, detail=str(error), is_final=True)
-        async with self._bodies:
-            async with self._connections:
-                is_refused = None
-                try:
-                    answer = await self._ask(url, errand)
-                    is_refused = _is_refusal(answer)
-                    if (wait_s := _asked_wait_s(answer)) is not None:
-                        pacer.pause(wait_s)
-                finally:
-                    pacer.leave(turn, is_refused=is_refused)
+        try:
+            answer = await self._exchange(url, errand, pacer, turn)
             return await self._accept(answer, errand, heeds_robots)
+        finally:
+            self._room.release_body()
+
+    async def _exchange(
+        self, url: URL, errand: _Errand[T], pacer: HostPacer, turn: int
+    ) -> Answer:
+        """Ask, and give connection and turn back."""
+        has_failed = None
+        had_s = errand.left_s
+        try:
+            answer = await self._ask(url, errand)
+            has_failed = self._has_failed(answer, had_s)
+            if (wait_s := _asked_wait_s(answer)) is not None:
+                pacer.pause(wait_s)
+        finally:
+            self._room.release_connection()
+            pacer.leave(turn, has_failed=has_failed)
+        return answer
 
     async def _ask(self, url: URL, errand: _Errand[T]) -> Answer:
         clock = asyncio.get_running_loop().time
@@ -209,6 +221,26 @@ class PictureFetcher:
         answer = await self._client.ask(url, errand.limit, within_s=errand.left_s)
         errand.left_s = max(0.0, errand.left_s - (clock() - started))
         return answer
+
+    def _has_failed(self, answer: Answer, had_s: float) -> bool | None:
+        """What an answer says about its host, for the circuit breaker.
+
+        A host fails that turns us away, asks for a wait or gives no answer at all.
+
+        Args:
+            answer: of the host.
+            had_s: what was left of the picture's time when it was asked.
+
+        Returns:
+            None where the host is not to blame: an address that nobody could ask, or
+            a time-out of a picture whose time was nearly up.
+        """
+        if answer.http_status is not None:
+            return answer.http_status in (403, 429) or bool(_asked_wait_s(answer))
+        if not answer.code.is_retryable:
+            return None
+        is_hurried = had_s < self._limits.deadline_s / 2
+        return None if answer.code is ImageCode.TIMED_OUT and is_hurried else True
 
     async def _accept(
         self, answer: Answer, errand: _Errand[T], heeds_robots: bool
@@ -221,13 +253,6 @@ class PictureFetcher:
             return dataclasses.replace(answer, code=code, detail=detail)
         errand.accepted = await errand.accept(answer.body)
         return answer
-
-
-def _is_refusal(answer: Answer) -> bool | None:
-    """Whether the host turned us away; None where it said nothing at all."""
-    if answer.http_status is None:
-        return None
-    return answer.http_status in (403, 429)
 
 
 def _asked_wait_s(answer: Answer) -> float | None:

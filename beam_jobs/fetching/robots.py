@@ -51,7 +51,7 @@ class RobotsGate:
         Args:
             get: fetches a robots.txt, redirects and retries included.
             slow_down: called with the origin and the requests a second that its
-                `Crawl-delay` leaves.
+                `Crawl-delay` leaves to all who ask it for us together.
         """
         self._get = get
         self._slow_down = slow_down

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -122,20 +122,25 @@ def _promoted(root: Root) -> str:
 
 
 class FeatureSnapshot:
-    """The features of some of a store's segments."""
+    """The features of some of a store's segments, wherever they lie by now."""
 
     def __init__(self, store: epath.Path, segments: Sequence[str]) -> None:
-        """Open them; their index is read when first used.
+        """Read the index of the segments.
 
         Args:
             store: the feature store.
             segments: names, oldest first.
+
+        Raises:
+            InputError: a segment is gone.
         """
-        self._store = _NamedSegments(store, segments)
+        self._path = store
+        self._store: SegmentStore = _NamedSegments(store, segments)
+        self._keys = self._store.index.keys()
 
     def holds(self, key: str) -> bool:
         """Whether there are features under the key."""
-        return key in self._store.index
+        return key in self._keys
 
     def read(self, keys: Sequence[str], field: str) -> np.ndarray:
         """Features in the order of the keys.
@@ -146,12 +151,15 @@ class FeatureSnapshot:
 
         Returns:
             [n, global_dim] or [n, n_regions, region_dim], float16.
+
+        Raises:
+            InputError: the store was compacted and does not hold them any more.
         """
         rows: dict[str, list[int]] = {}
         for row, key in enumerate(keys):
             rows.setdefault(key, []).append(row)
         out: np.ndarray | None = None
-        for key, data in self._store.read(rows):
+        for key, data in self._read(rows):
             values = getattr(decode_feature(data), field)
             if out is None:
                 out = np.empty((len(keys), *values.shape), np.float16)
@@ -159,6 +167,25 @@ class FeatureSnapshot:
         if out is None:
             raise ValueError("no key was given")
         return out
+
+    def _read(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        left = set(keys)
+        try:
+            for key, data in self._store.read(list(left)):
+                left.discard(key)
+                yield key, data
+            return
+        except FileNotFoundError:
+            # Compacted since the index was read: another segment has the same records.
+            self._store = SegmentStore(self._path)
+        try:
+            yield from self._store.read(left)
+        except (FileNotFoundError, KeyError) as error:
+            raise InputError(
+                f"{self._path} was compacted while negatives were mined, and lacks "
+                f"features now ({error}); run beam_jobs.build_dataset again, and "
+                "beam_jobs.compact_features between nights"
+            ) from None
 
 
 class _NamedSegments(SegmentStore):
@@ -173,9 +200,10 @@ class _NamedSegments(SegmentStore):
         gone = [str(path) for path in folders if not storage.is_complete(path)]
         if gone:
             raise InputError(
-                f"features that the data set was begun with are gone, such as {gone[0]}"
-                "; they were compacted since. Run beam_jobs.build_dataset again with "
-                "--champion naming another model, or for another --run_date"
+                f"features that negatives are mined with are gone, such as {gone[0]}: "
+                "they were compacted. Run beam_jobs.build_dataset again; if it says "
+                "the same again, the run date's earlier data set was made with them: "
+                "name another model with --champion, or another --run_date"
             )
         return folders
 

@@ -11,6 +11,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.metrics import Metrics
 from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.shared import Shared
 from apache_beam.utils.windowed_value import WindowedValue
 
 from beam_jobs.dataset.dataset_transforms import REJECTED, LocatedPair, reject
@@ -83,6 +84,19 @@ def mined(
     )
 
 
+@dataclasses.dataclass(frozen=True, slots=True, weakref_slot=True)
+class _Miner:
+    """What the threads of a process share.
+
+    Attributes:
+        embedder: of the champion.
+        ranked: pools by category, as they are met.
+    """
+
+    embedder: ChampionEmbedder
+    ranked: dict[str, RankedPool] = dataclasses.field(default_factory=dict)
+
+
 class DrawHardNegatives(beam.DoFn):
     """Draw each pair's negatives with the champion's help.
 
@@ -90,21 +104,24 @@ class DrawHardNegatives(beam.DoFn):
     Main output: with negatives; `REJECTED`: no negative to be had.
 
     Pairs wait within a bundle until there is a block of one category; what is drawn
-    for a pair does not depend on its block. A worker keeps the vectors of the pools
-    that it has met, 5 MB for a pool of 10,000.
+    for a pair does not depend on its block. All copies of this step in a process share
+    one model, the index of its features, and the vectors of the pools that they have
+    met, 5 MB for a pool of 10,000.
     """
 
     def __init__(self, rule: NegativeRule, champion: Champion) -> None:
         """Set the rule and the model; it is loaded in `setup`."""
         self._rule = rule
         self._champion = champion
+        self._shared = Shared()
         self._by_model = Metrics.counter("negatives", "pairs_mined_hard")
         self._by_chance = Metrics.counter("negatives", "pairs_mined_uniform")
 
     def setup(self) -> None:
-        """Load the model."""
-        self._embedder = ChampionEmbedder(self._champion)
-        self._ranked: dict[str, RankedPool] = {}
+        """Load the model, unless this process has it."""
+        self._miner: _Miner = self._shared.acquire(
+            lambda: _Miner(ChampionEmbedder(self._champion))
+        )
 
     def start_bundle(self) -> None:
         """Begin with no pair waiting."""
@@ -135,7 +152,7 @@ class DrawHardNegatives(beam.DoFn):
             yield _in_global_window(output)
 
     def _can_rank(self, item: LocatedPair) -> bool:
-        embedder = self._embedder
+        embedder = self._miner.embedder
         return (
             embedder.knows(item.product.category)
             and embedder.has_product(item.product.sha256)
@@ -151,8 +168,9 @@ class DrawHardNegatives(beam.DoFn):
         self._n_waiting -= len(items)
         self._by_model.inc(len(items))
         ranked = self._ranked_pool(category)
-        vectors = self._embedder.embed_products([i.product.sha256 for i in items])
-        queries = self._embedder.embed_crops([_crop_of(i) for i in items], category)
+        embedder = self._miner.embedder
+        vectors = embedder.embed_products([i.product.sha256 for i in items])
+        queries = embedder.embed_crops([_crop_of(i) for i in items], category)
         rough = ranked.rough_distances(queries)
         for row, item in enumerate(items):
             negatives, n_hard = draw_hard(
@@ -165,10 +183,12 @@ class DrawHardNegatives(beam.DoFn):
             yield mined(item, negatives, strategy=Strategy.HARD, n_hard=n_hard)
 
     def _ranked_pool(self, category: str) -> RankedPool:
-        if category not in self._ranked:
+        # Two threads may rank the same pool at first; both come to the same.
+        ranked = self._miner.ranked
+        if category not in ranked:
             pool = self._pools.get(category, _NO_POOL)
-            self._ranked[category] = rank_pool(pool, self._embedder)
-        return self._ranked[category]
+            ranked[category] = rank_pool(pool, self._miner.embedder)
+        return ranked[category]
 
 
 def rank_pool(pool: CandidatePool, embedder: ChampionEmbedder) -> RankedPool:

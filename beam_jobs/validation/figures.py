@@ -39,7 +39,8 @@ SCALARS = frozenset(
         "unseen_pairs",
         "crop_area_median",
         "crop_area_min",
-        "crop_area_shortfall",  # of the smallest crop, below what was configured
+        "strip_area_min",  # before it was cut at whole pixels, at most
+        "crop_area_shortfall",  # of the smallest strip, below what was configured
         "box_area_median",
         # Of the manifest and the receipts.
         "triplets",

@@ -180,9 +180,9 @@ def manifest_figures(
 
 
 def _shortfall(manifest: Mapping[str, Any], tables: Figures) -> dict[str, float]:
-    """How far the smallest crop is below the configured least."""
+    """How far the smallest strip is below the configured least."""
     configured = manifest.get("rules", {}).get("crop", {}).get("min_crop_area")
-    smallest = tables.value("crop_area_min", ALL)
+    smallest = tables.value("strip_area_min", ALL)
     if configured is None or smallest is None:
         return {}
     return {ALL: max(0.0, configured - smallest)}

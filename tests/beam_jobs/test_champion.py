@@ -161,6 +161,53 @@ def test_snapshot_whose_segment_is_gone_is_an_error(root: Root) -> None:
         FeatureSnapshot(store, [first]).holds("key")
 
 
+@pytest.fixture
+def overtaken(root: Root) -> FeatureSnapshot:
+    """A snapshot whose segment was rewritten into another, with one product more."""
+    snapshot = FeatureSnapshot(root.feature_store(BACKBONE), segment_names(root))
+    assert snapshot.holds(product_key(sha(PRODUCTS[0])))
+    (old,) = segment_names(root)
+    add_features(root, crops=[], of=[*PRODUCTS[:4], "shoes-new"])
+    (root.feature_store(BACKBONE) / "segments" / old).rmtree()
+    return snapshot
+
+
+def test_features_that_were_compacted_since_are_read_where_they_are_now(
+    overtaken: FeatureSnapshot,
+) -> None:
+    keys = [product_key(sha(name)) for name in (PRODUCTS[2], PRODUCTS[0])]
+
+    found = overtaken.read(keys, "pooled")
+
+    np.testing.assert_array_equal(found, [pooled(PRODUCTS[2]), pooled(PRODUCTS[0])])
+
+
+def test_features_that_came_with_a_compaction_do_not_count(
+    overtaken: FeatureSnapshot,
+) -> None:
+    overtaken.read([product_key(sha(PRODUCTS[0]))], "pooled")
+
+    assert not overtaken.holds(product_key(sha("shoes-new")))
+    assert overtaken.holds(product_key(sha(PRODUCTS[8])))
+
+
+def test_features_that_a_compaction_dropped_are_an_error_that_says_what_to_do(
+    overtaken: FeatureSnapshot,
+) -> None:
+    with pytest.raises(InputError, match=r"compact.*run beam_jobs\.build_dataset"):
+        overtaken.read([product_key(sha(PRODUCTS[8]))], "pooled")
+
+
+def test_features_that_are_gone_altogether_are_the_same_error(root: Root) -> None:
+    snapshot = FeatureSnapshot(root.feature_store(BACKBONE), segment_names(root))
+    key = product_key(sha(PRODUCTS[0]))
+    assert snapshot.holds(key)
+    (root.feature_store(BACKBONE) / "segments").rmtree()
+
+    with pytest.raises(InputError, match=r"compact.*run beam_jobs\.build_dataset"):
+        snapshot.read([key], "pooled")
+
+
 def test_features_come_in_the_order_of_the_keys(root: Root) -> None:
     snapshot = FeatureSnapshot(root.feature_store(BACKBONE), segment_names(root))
     names = [PRODUCTS[n] for n in (3, 0, 3, 8)]

@@ -8,12 +8,14 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import Random
 
 import pytest
+import uvloop
 from PIL import Image
 
 from beam_jobs.fetching import check_pool
-from beam_jobs.fetching.check_pool import CheckPool
+from beam_jobs.fetching.check_pool import CheckPool, CheckPoolError
 from beam_jobs.fetching.check_worker import check_body
 from beam_jobs.pictures import PictureLimits
 from tfrecords_schema.codes import ImageCode
@@ -36,7 +38,26 @@ def in_pool(
         async with pool:
             return await work(pool)
 
-    return asyncio.run(run())
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(run())
+
+
+@pytest.fixture
+def fragile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Decoders that die or hang over some pictures, in the place of the real ones."""
+    (tmp_path / "fragile_worker.py").write_text(
+        "import os, runpy, time\n"
+        "from beam_jobs import pictures\n"
+        "check = pictures.check_picture\n"
+        "def fragile(body, limits):\n"
+        "    if body == b'poison': os.abort()\n"
+        "    if body == b'trap': time.sleep(3600)\n"
+        "    return check(body, limits)\n"
+        "pictures.check_picture = fragile\n"
+        "runpy.run_module('beam_jobs.fetching.check_worker', run_name='__main__')\n"
+    )
+    monkeypatch.setattr(check_pool, "_PROGRAM", "fragile_worker")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path.cwd()}")
 
 
 def test_verdicts_are_those_of_a_check_in_this_process() -> None:
@@ -48,26 +69,18 @@ def test_verdicts_are_those_of_a_check_in_this_process() -> None:
     assert found == [check_body(body, LIMITS) for body in bodies]
 
 
-def test_picture_that_brings_its_process_down_is_the_only_one_lost(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    # A decoder that dies over one picture, in the place of the real program.
-    (tmp_path / "fragile_worker.py").write_text(
-        "import os, runpy, sys\n"
-        "from beam_jobs import pictures\n"
-        "check = pictures.check_picture\n"
-        "def fragile(body, limits):\n"
-        "    if body == b'poison': os.abort()\n"
-        "    return check(body, limits)\n"
-        "pictures.check_picture = fragile\n"
-        "runpy.run_module('beam_jobs.fetching.check_worker', run_name='__main__')\n"
-    )
-    monkeypatch.setattr(check_pool, "_PROGRAM", "fragile_worker")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{Path.cwd()}")
-    good = [encoded("JPEG", tone) for tone in range(8)]
-    bodies = [*good[:3], b"poison", *good[3:6], b"poison", *good[6:]]
+@pytest.mark.usefixtures("fragile")
+@pytest.mark.parametrize("seed", range(3))
+def test_pictures_that_bring_a_process_down_are_the_only_ones_lost(seed: int) -> None:
+    random = Random(seed)
+    bodies = [encoded("JPEG", tone) for tone in range(12)] + [b"poison"] * 4
+    random.shuffle(bodies)
 
-    found = in_pool(lambda pool: asyncio.gather(*map(pool.check, bodies)), processes=1)
+    async def late(pool: CheckPool, body: bytes) -> object:
+        await asyncio.sleep(random.uniform(0, 0.02))  # also between death and rebirth
+        return await pool.check(body)
+
+    found = in_pool(lambda pool: asyncio.gather(*(late(pool, body) for body in bodies)))
 
     assert isinstance(found, list)
     for body, (checked, jpeg) in zip(bodies, found, strict=True):
@@ -78,16 +91,37 @@ def test_picture_that_brings_its_process_down_is_the_only_one_lost(
             assert (checked, jpeg) == check_body(body, LIMITS)
 
 
-def test_process_that_hangs_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(check_pool, "_TIMEOUT_S", 0.05)
-    picture = encoded("JPEG", 1)
+@pytest.mark.usefixtures("fragile")
+def test_processes_that_hang_are_replaced_every_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check_pool, "_TIMEOUT_S", 1.5)
+    bodies = [b"trap", b"trap", encoded("JPEG", 1)]
 
-    async def work(pool: CheckPool) -> list[ImageCode]:
+    found = in_pool(lambda pool: asyncio.gather(*map(pool.check, bodies)), processes=1)
+
+    assert isinstance(found, list)
+    assert [checked.code for checked, _ in found] == [
+        *(ImageCode.DECODER_FAILED, ImageCode.DECODER_FAILED, ImageCode.OK)
+    ]
+
+
+def test_picture_is_not_blamed_for_a_process_that_was_killed_before_it() -> None:
+    async def work(pool: CheckPool) -> ImageCode:
         (worker,) = pool._workers
-        os.kill(worker._process.pid, signal.SIGSTOP)
-        (stuck, _) = await pool.check(picture)
-        monkeypatch.setattr(check_pool, "_TIMEOUT_S", 60.0)
-        (after, _) = await pool.check(picture)
-        return [stuck.code, after.code]
+        os.kill(worker._process.pid, signal.SIGKILL)
+        (checked, _) = await pool.check(encoded("JPEG", 1))
+        return checked.code
 
-    assert in_pool(work, processes=1) == [ImageCode.DECODER_FAILED, ImageCode.OK]
+    assert in_pool(work, processes=1) == ImageCode.OK
+
+
+def test_processes_that_never_start_end_the_job(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(check_pool, "_PROGRAM", "no_such_program")
+    monkeypatch.setattr(check_pool, "_MOST_DEATHS", 3)
+    bodies = [encoded("JPEG", tone) for tone in range(4)]
+
+    with pytest.raises(CheckPoolError, match="does not start"):
+        in_pool(lambda pool: asyncio.gather(*map(pool.check, bodies)), processes=1)

@@ -59,6 +59,16 @@ def test_rate_spares_public_hosts_and_leaves_the_operators_own_alone(
     assert configured(*flags, host=host).pace(name).rate == rate
 
 
+def test_lanes_share_the_limits_of_a_host() -> None:
+    config = configured("--lanes=3", "--host_concurrency=16", host=PUBLIC)
+
+    limits = [config.share(lane).pace("i.pinimg.com") for lane in range(3)]
+
+    assert [limit.connections for limit in limits] == [6, 5, 5]
+    assert [limit.rate for limit in limits] == [pytest.approx(50 / 3)] * 3
+    assert {limit.lanes for limit in limits} == {3}
+
+
 @pytest.mark.parametrize(
     ("contact", "agent"),
     [

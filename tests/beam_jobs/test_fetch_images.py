@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -344,17 +345,15 @@ def test_killed_run_goes_on_where_it_was_and_ends_in_the_same_bytes(
 
 def kill_after(monkeypatch: pytest.MonkeyPatch, survived: int) -> None:
     """End the run at the n-th file that it is about to rename into place."""
-    from tfrecords_schema import storage
-
     renamed = iter(range(survived, -1, -1))
-    replace = storage.os.replace
+    replace = os.replace
 
     def killing(source: Any, target: Any) -> None:
         if next(renamed) == 0:
             raise Killed
         replace(source, target)
 
-    monkeypatch.setattr("tfrecords_schema.storage.os.replace", killing)
+    monkeypatch.setattr(os, "replace", killing)
 
 
 def without_hosts(files: dict[str, Any]) -> dict[str, Any]:

@@ -65,6 +65,14 @@ def test_helper_that_dies_is_an_error_and_not_a_wait() -> None:
         helpers.submit(os.kill, pid, signal.SIGKILL).result()
 
 
+def test_helper_that_died_is_replaced() -> None:
+    helpers = Helpers(1)
+    with pytest.raises(HelperError, match="ended with 3 in _exit"):
+        helpers.submit(os._exit, 3).result()
+
+    assert [helpers.submit(math.factorial, n).result() for n in (3, 4)] == [6, 24]
+
+
 _JOB = """
 import os, sys, time
 from beam_jobs.dataset.helpers import Helpers

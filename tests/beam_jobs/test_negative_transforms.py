@@ -396,6 +396,28 @@ def test_do_fn_is_pickled_and_restored(name: str, champion: Champion) -> None:
     assert type(restored).__name__ == name
 
 
+class LoadedOnce:
+    """In place of the embedder: counts how often a model is loaded."""
+
+    loads = 0
+
+    def __init__(self, champion: Champion) -> None:
+        type(self).loads += 1
+
+
+def test_model_is_loaded_once_for_all_copies_of_the_step_in_a_process(
+    champion: Champion, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draw_transforms, "ChampionEmbedder", LoadedOnce)
+    step = pickler.dumps(DrawHardNegatives(NegativeRule(), champion))
+    copies = [pickler.loads(step) for _ in range(3)]
+
+    for copy in copies:
+        copy.setup()
+
+    assert LoadedOnce.loads == 1
+
+
 def test_every_do_fn_of_these_modules_is_in_the_list() -> None:
     declared = {
         value.__name__

@@ -14,6 +14,7 @@ from yarl import URL
 
 from beam_jobs.fetching import picture_fetch
 from beam_jobs.fetching.addresses import AllowList
+from beam_jobs.fetching.fetch_config import FetchConfig
 from beam_jobs.fetching.host_pacing import HostPacers, PaceLimits
 from beam_jobs.fetching.http_answers import Answer
 from beam_jobs.fetching.http_body import BodyLimit
@@ -33,6 +34,7 @@ class Reply:
     status: int | None = 200
     seconds: float = 0.0
     headers: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    body: bytes | None = None  # the address by default
 
 
 def refusal(status: int, code: ImageCode, retry_after: str | None = None) -> Reply:
@@ -61,7 +63,8 @@ class World:
         self.at_once -= 1
         if reply.seconds > within_s:
             return Answer(ImageCode.TIMED_OUT, url)
-        body = str(url).encode() if reply.code is OK else b""
+        body = str(url).encode() if reply.body is None else reply.body
+        body = body if reply.code is OK else b""
         return Answer(reply.code, url, reply.status, body, **reply.headers)
 
     @property
@@ -208,7 +211,118 @@ def test_host_that_bans_is_asked_no_more_after_three_openings() -> None:
     assert codes == [ImageCode.FORBIDDEN] * 22 + [ImageCode.CIRCUIT_OPEN] * 178
     assert len(world.asked) == 22
     assert fetched[-1].attempts == 1
-    assert "refused 3 times" in str(fetched[-1].answer.detail)
+    assert "after 2 cool-downs" in str(fetched[-1].answer.detail)
+
+
+def test_host_that_asks_all_for_a_wait_is_given_up_after_three_openings() -> None:
+    urls = [f"http://h/{number}" for number in range(300)]
+    busy = dataclasses.replace(refusal(503, DOWN, "590"), seconds=0.1)
+    world = World({url: [busy] for url in urls})
+
+    fetched = fetch(world, *urls, pace=lambda _: PaceLimits(rate=50.0))
+
+    codes = [item.answer.code for item in fetched]
+    assert set(codes) == {DOWN, ImageCode.CIRCUIT_OPEN}
+    # Twenty open the circuit, twelve were asked with the last of them; two probes.
+    assert len(world.asked) == codes.count(DOWN) <= 34
+    assert max(world.times) < 4 * 600
+
+
+@pytest.mark.parametrize("retry_after", [None, "0"])
+def test_host_that_fails_and_asks_for_no_wait_stays_open(
+    retry_after: str | None,
+) -> None:
+    urls = [f"http://h/{number}" for number in range(60)]
+    world = World({url: [refusal(503, DOWN, retry_after)] for url in urls})
+
+    fetched = fetch(world, *urls)
+
+    assert {item.answer.code for item in fetched} == {DOWN}
+
+
+NETWORK_FAILURES = [
+    Reply(ImageCode.DNS_FAILED, None),
+    Reply(ImageCode.CONNECTION_FAILED, None),
+    Reply(ImageCode.CONNECTION_RESET, None),
+    Reply(seconds=99),
+]
+
+
+@pytest.mark.parametrize("failure", NETWORK_FAILURES)
+@pytest.mark.parametrize("rate", [None, 50.0])
+def test_host_that_dies_is_asked_no_more_after_three_openings(
+    failure: Reply, rate: float | None
+) -> None:
+    alive = {f"http://h/{n}": [Reply(seconds=0.1)] for n in range(30)}
+    dead = {f"http://h/{n}": [failure] for n in range(30, 400)}
+    world = World(alive | dead)
+
+    fetched = fetch(world, *alive, *dead, pace=lambda _: PaceLimits(rate=rate))
+
+    codes = [item.answer.code for item in fetched]
+    assert codes[:30] == [OK] * 30
+    assert codes[-300:] == [ImageCode.CIRCUIT_OPEN] * 300
+    assert len(world.asked) <= 30 + 20 + 15 + 2
+    assert "not reached" in str(fetched[-1].answer.detail)
+
+
+def test_host_that_comes_back_from_the_dead_is_asked_again() -> None:
+    urls = [f"http://h/{number}" for number in range(60)]
+    world = World({url: [Reply(seconds=0.1)] for url in urls})
+    original = world.ask
+
+    async def ask(url: URL, limit: BodyLimit, *, within_s: float) -> Answer:
+        if now() < 20:
+            return Answer(ImageCode.CONNECTION_FAILED, url)
+        return await original(url, limit, within_s=within_s)
+
+    world.ask = ask  # type: ignore[method-assign]
+
+    fetched = fetch(world, *urls)
+
+    assert {item.answer.code for item in fetched} == {OK}
+    # After the first cool-down one request alone, and then as many as may be.
+    began = sorted(world.times)
+    assert began[0] == pytest.approx(30)
+    assert began[1:17] == pytest.approx([30.1] * 16)
+
+
+def test_failures_between_answers_open_nothing() -> None:
+    urls = [f"http://h/{number}" for number in range(200)]
+    failure = Reply(ImageCode.CONNECTION_RESET, None)
+    script = {
+        url: [failure if number % 10 else Reply()] for number, url in enumerate(urls)
+    }
+    limits = dataclasses.replace(LIMITS, retry=RetryPolicy(0))
+    pace = PaceLimits(connections=1, breaker_streak=10)
+
+    fetch(world := World(script), *urls, limits=limits, pace=lambda _: pace)
+
+    assert len(world.asked) == 200
+
+
+def test_time_out_of_a_picture_that_had_little_time_left_is_not_the_hosts() -> None:
+    # Each has 25 s of its minute left when the time-out comes.
+    replies = [Reply(DOWN, 500, seconds=35), Reply(seconds=99)]
+    urls = [f"http://h/{number}" for number in range(60)]
+    world = World({url: list(replies) for url in urls})
+
+    fetched = fetch(world, *urls, pace=lambda _: PaceLimits(connections=4))
+
+    assert {item.answer.code for item in fetched} == {ImageCode.TIMED_OUT}
+
+
+@pytest.mark.parametrize("lanes", [1, 3])
+def test_crawl_delay_of_a_host_is_shared_by_the_lanes(lanes: int) -> None:
+    rules = Reply(body=b"User-agent: *\nCrawl-delay: 10")
+    urls = [f"http://h/{number}" for number in range(20)]
+    config = FetchConfig("", lanes=lanes).share(0)
+    world = World({"http://h/robots.txt": [rules]} | {url: [Reply()] for url in urls})
+
+    fetch(world, *urls, pace=config.pace, heeds_robots=True)
+
+    # The first picture need not keep a distance from robots.txt.
+    assert max(world.times) == pytest.approx(19 * 10 * lanes, abs=0.11)
 
 
 def test_slow_host_does_not_hold_up_another() -> None:

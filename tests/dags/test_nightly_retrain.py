@@ -6,11 +6,14 @@ import json
 import re
 import subprocess
 import sys
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from beam_jobs.fetching.fetch_work import Retry
+from beam_jobs.mining.negatives import Strategy
 from tfrecords_schema.layout import Stage
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -27,15 +30,19 @@ def told(task, message):
         return None
     return task.retry_policy.evaluate(RuntimeError(message), 1, 3).action.value
 
-FAILED = "Bash command failed. The command returned a non-zero exit code"
+FAILED = {
+    "BashOperator": "The command returned a non-zero exit code %s.",
+    "BeamRunPythonPipelineOperator": "Apache Beam process failed with return code %s",
+}
 print(json.dumps({
     "heavy": sorted({"tensorflow", "apache_beam", "keras"} & set(sys.modules)),
     "rooms": sorted({"beam_jobs", "trainer", "tfrecords_schema"} & set(sys.modules)),
     "max_active_runs": dag.max_active_runs,
     "catchup": dag.catchup,
     "params": {name: param for name, param in dag.params.dump().items()},
-    "patterns": {
-        name: dag.params.get_param(name).schema.get("pattern") for name in dag.params
+    "schemas": {name: dag.params.get_param(name).schema for name in dag.params},
+    "descriptions": {
+        name: dag.params.get_param(name).description for name in dag.params
     },
     "tasks": {
         task.task_id: {
@@ -49,7 +56,9 @@ print(json.dumps({
             "command": getattr(task, "bash_command", None),
             "env": getattr(task, "env", None),
             "options": getattr(task, "pipeline_options", None),
-            "after_exit_code": {n: told(task, f"{FAILED} {n}.") for n in (1, 2, 12)},
+            "after_exit_code": {
+                n: told(task, FAILED[type(task).__name__] % n) for n in (1, 2, 12, -2)
+            },
         }
         for task in dag.tasks
     },
@@ -140,16 +149,19 @@ def test_a_refused_model_does_not_stop_the_rankings(dag: dict[str, Any]) -> None
     assert set(others.values()) == {"all_success"}
 
 
-def test_a_data_set_is_not_judged_twice_and_anything_else_is_tried_again(
+def test_input_that_was_refused_is_not_tried_again_and_anything_else_is(
     dag: dict[str, Any],
 ) -> None:
     decided = {name: task["after_exit_code"] for name, task in dag["tasks"].items()}
     # Exit code 2 says that the input is at fault; others may be the machine's.
-    assert decided.pop("validate_dataset") == {
-        "1": "default",
-        "2": "fail",
-        "12": "default",
-    }
+    for name in ("build_dataset", "validate_dataset", "extract_features"):
+        assert decided.pop(name) == {
+            "1": "default",
+            "2": "fail",
+            "12": "default",
+            "-2": "default",
+        }, name
+    # A fetch that got too few pictures ends like that too, and a host may come back.
     assert {action for of in decided.values() for action in of.values()} == {None}
 
 
@@ -160,10 +172,44 @@ def test_the_baseline_of_validation_is_a_parameter_and_safe_in_a_path(
     assert "{{ params.validation_baseline }}" in task["env"].values()
     assert "`validation_baseline` set to `none`" in task["doc"]
     assert dag["params"]["validation_baseline"] == "previous"
-    pattern = dag["patterns"]["validation_baseline"]
+    pattern = dag["schemas"]["validation_baseline"]["pattern"]
     for value in ("previous", "none", "fashion-41e3cf012875"):
         assert re.search(pattern, value), value
     for value in ("", "../models", "a/b", "-x", "a b"):
+        assert not re.search(pattern, value), value
+
+
+def test_every_parameter_is_described_and_has_a_type_or_its_choices(
+    dag: dict[str, Any],
+) -> None:
+    for name, schema in dag["schemas"].items():
+        assert dag["descriptions"][name], name
+        assert schema.keys() & {"type", "enum"}, name
+
+
+@pytest.mark.parametrize(
+    ("name", "stage", "choices"),
+    [
+        ("negative_strategy", "build_dataset", Strategy),
+        ("retry", "fetch_images", Retry),
+    ],
+)
+def test_choices_of_a_job_are_parameters(
+    name: str, stage: str, choices: type[StrEnum], dag: dict[str, Any]
+) -> None:
+    assert dag["schemas"][name]["enum"] == [choice.value for choice in choices]
+    assert dag["params"][name] == next(iter(choices))
+    assert dag["tasks"][stage]["options"][name] == f"{{{{ params.{name} }}}}"
+
+
+def test_hosts_may_be_told_whom_to_ask(dag: dict[str, Any]) -> None:
+    options = dag["tasks"]["fetch_images"]["options"]
+    assert options["contact"] == "{{ params.contact }}"
+    assert dag["params"]["contact"] == ""
+    pattern = dag["schemas"]["contact"]["pattern"]
+    for value in ("", "crawl@example.com", "https://example.com/crawl"):
+        assert re.search(pattern, value), value
+    for value in ("me", "a b@example.com", "é@example.com"):
         assert not re.search(pattern, value), value
 
 

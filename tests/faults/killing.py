@@ -10,15 +10,19 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 _TIMES = ("attempts", "elapsed_s")  # columns that differ between two equal fetches
+# Counts of what this run did, not of what there is.
+_OF_THE_RUN = ("asked_for", "computed", "cached")
 _POLL_S = 0.01
 _PATIENCE_S = 300.0
 
@@ -45,11 +49,15 @@ class Job:
 
 def run_whole(job: Job, root: Path) -> float:
     """Run a job to its end; seconds from the beginning of its work to its exit."""
-    with _started(job, root) as process:
+    with tempfile.TemporaryFile() as said, _started(job, root, said) as process:
         _wait_for_work(job, root, process)
         begun = time.monotonic()
         if process.wait(_PATIENCE_S):
-            raise AssertionError(f"{job.module} exited with {process.returncode}")
+            said.seek(0)
+            last = said.read().decode(errors="replace")[-3000:]
+            raise AssertionError(
+                f"{job.module} exited with {process.returncode}:\n{last}"
+            )
         return time.monotonic() - begun
 
 
@@ -77,13 +85,15 @@ def run_killed(job: Job, root: Path, *, after_s: float, worker: bool = False) ->
 
 
 @contextlib.contextmanager
-def _started(job: Job, root: Path) -> Iterator[subprocess.Popen[bytes]]:
+def _started(
+    job: Job, root: Path, said: IO[bytes] | int = subprocess.DEVNULL
+) -> Iterator[subprocess.Popen[bytes]]:
     """The job in a process group of its own, of which nothing is left afterwards."""
     with subprocess.Popen(
         job.command(root),
         start_new_session=True,
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=said,
     ) as process:
         try:
             yield process
@@ -126,8 +136,12 @@ def _timeless(path: Path) -> bytes:
     data = path.read_bytes()
     if path.parent.parent.name == "runs" and path.suffix == ".json":
         receipt = json.loads(data)
-        receipt.pop("seconds", None)
-        return json.dumps(receipt, sort_keys=True).encode()
+        counts = {
+            name: count
+            for name, count in receipt.get("counts", {}).items()
+            if name not in _OF_THE_RUN
+        }
+        return json.dumps([receipt.get("outputs"), counts], sort_keys=True).encode()
     if path.name.startswith("status-"):
         table = pq.read_table(pa.BufferReader(data))
         kept = [name for name in table.column_names if name not in _TIMES]

@@ -62,6 +62,17 @@ def test_records_are_found_by_key_over_segments_and_units(folder: epath.Path) ->
     assert set(store.index) == set(first) | set(second)
 
 
+def test_records_of_a_shard_share_the_text_of_its_path(folder: epath.Path) -> None:
+    # Of ten million records, ten million copies of a path would be gigabytes.
+    for name in ("a", "b"):
+        records = {f"{name}{n}": b"record" for n in range(20)}
+        add_segment(folder, records, digest=name, units=2)
+
+    found = [location.path for location in SegmentStore(folder).index.values()]
+
+    assert len(set(found)) == len({id(path) for path in found}) == 4
+
+
 def test_unfinished_segment_is_invisible(folder: epath.Path) -> None:
     add_segment(folder, {"a": b"kept"})
     add_segment(folder, {"a": b"half", "b": b"half"}, finish=False)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
-from pathlib import Path
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -57,6 +60,76 @@ def test_unwritable_data_leaves_nothing(folder: epath.Path) -> None:
         storage.write_atomic(folder / "file", "text, not bytes")  # type: ignore[arg-type]
 
     assert list(folder.iterdir()) == []
+
+
+class Bucket(dict[str, bytes]):
+    """Objects by name. Like Google's: closing a writer uploads what it was given."""
+
+    def object(self, name: str) -> Any:
+        return _Object(self, name)
+
+
+class _Object:
+    """What `open_atomic` uses of a path."""
+
+    def __init__(self, bucket: Bucket, name: str) -> None:
+        self._bucket, self._path = bucket, PurePosixPath(name)
+        self.name = self._path.name
+
+    def __str__(self) -> str:
+        return f"gs://bucket/{self._path}"
+
+    @property
+    def parent(self) -> _Object:
+        return _Object(self._bucket, str(self._path.parent))
+
+    def __truediv__(self, name: str) -> _Object:
+        return _Object(self._bucket, str(self._path / name))
+
+    def mkdir(self, **_: object) -> None:
+        pass
+
+    @contextlib.contextmanager
+    def open(self, mode: str) -> Iterator[io.BytesIO]:
+        assert mode == "wb"
+        upload = io.BytesIO()
+        try:
+            yield upload
+        finally:
+            self._bucket[str(self._path)] = upload.getvalue()
+
+    def replace(self, target: _Object) -> None:
+        self._bucket[str(target._path)] = self._bucket.pop(str(self._path))
+
+    def unlink(self, *, missing_ok: bool) -> None:
+        if self._bucket.pop(str(self._path), None) is None and not missing_ok:
+            raise FileNotFoundError(self)
+
+
+def test_object_that_is_written_replaces_the_old_one() -> None:
+    bucket = Bucket({"folder/file": b"old"})
+
+    with storage.open_atomic(bucket.object("folder/file")) as file:
+        file.write(b"new")
+
+    assert bucket == {"folder/file": b"new"}
+
+
+@pytest.mark.parametrize("before", [{}, {"folder/file": b"old"}])
+def test_failure_while_an_object_is_written_changes_nothing(
+    before: dict[str, bytes],
+) -> None:
+    bucket = Bucket(before)
+
+    def write_half() -> None:
+        with storage.open_atomic(bucket.object("folder/file")) as file:
+            file.write(b"part")
+            raise ValueError("record 2 is broken")
+
+    with pytest.raises(ValueError, match="record 2"):
+        write_half()
+
+    assert bucket == before
 
 
 def test_reader_sees_old_or_new_content_while_a_file_is_replaced(
