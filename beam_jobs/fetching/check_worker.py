@@ -15,6 +15,7 @@ import dataclasses
 import hashlib
 import json
 import mmap
+import os
 import resource
 import struct
 import sys
@@ -107,5 +108,7 @@ if __name__ == "__main__":
     shared = mmap.mmap(int(sys.argv[1]), 0)
     picture_limits = PictureLimits(**json.loads(sys.argv[2]))
     _limit_memory(picture_limits)
+    # A loop that waits for a processor keeps its connections waiting.
+    os.nice(10)
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         serve(sys.stdin.buffer, sys.stdout.buffer, shared, picture_limits)
