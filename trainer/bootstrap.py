@@ -51,6 +51,9 @@ def bootstrap_means(
 ) -> Estimates:
     """Means over pairs and their intervals.
 
+    Of two models on the same pairs, pass the differences of their values: in every
+    resample both are averaged over the same pairs, so luck with the scenes cancels out.
+
     Args:
         values: [n, m] float; NaN where a pair has no value in a column.
         groups: [n] scene group of each pair.
@@ -68,29 +71,6 @@ def bootstrap_means(
     low, high = _percentiles(np.concatenate(means))
     n = defined.sum(axis=0)
     return Estimates(_ratio(sums.sum(axis=0), sizes.sum(axis=0)), low, high, n)
-
-
-def bootstrap_difference(
-    values: np.ndarray,
-    others: np.ndarray,
-    groups: Sequence[str],
-    *,
-    key: int,
-    resamples: int = DEFAULT_RESAMPLES,
-) -> Estimates:
-    """Paired difference `values` - `others` of two models on the same pairs.
-
-    In every resample both models are averaged over the same pairs, so the difference of
-    their means is the mean of their differences: luck with the scenes cancels out.
-
-    Args:
-        values: [n, m] float of the one model.
-        others: [n, m] float of the other, NaN at the same places.
-        groups: [n] scene group of each pair.
-        key: seed.
-        resamples: how many times the groups are drawn.
-    """
-    return bootstrap_means(values - others, groups, key=key, resamples=resamples)
 
 
 def resample_counts(n_groups: int, *, key: int, resamples: int) -> Iterator[np.ndarray]:

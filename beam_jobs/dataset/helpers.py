@@ -1,9 +1,10 @@
 """Processes that work for a local job: one that a runner gives a single process.
 
 Cutting and encoding small pictures hardly gains from threads: too much of it holds the
-interpreter's lock. Helpers are started as programs, because forking a process that has
-threads is not safe, and import no Beam. A function and its arguments go to a helper as
-a pickle; nothing comes back but the result.
+interpreter's lock. Helpers are started as programs of their own: forking a process that
+has threads is not safe, and the spawned workers of `multiprocessing` import the main
+module again, which for a job means Beam and six seconds each. A function and its
+arguments go to a helper as a pickle; nothing comes back but the result.
 """
 
 from __future__ import annotations

@@ -91,8 +91,3 @@ def moved_groups(scene_groups: Iterable[str], rule: SplitRule) -> dict[str, Spli
         for group, split in assigned.items()
         if split is not split_of(group, rule)
     }
-
-
-def hamming(first: int, second: int) -> int:
-    """Number of differing bits."""
-    return (first ^ second).bit_count()

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import keras
 import numpy as np
+from filled_model import fill_weights
 from small_root import BACKBONE, write_features
 
 from beam_jobs.catalogs.catalog import Pair
@@ -70,12 +71,7 @@ def make_model(categories: Sequence[str] = CATEGORIES) -> StyleModel:
         categories=list(categories),
         sizes=SIZES,
     )
-    model.build()
-    generator = np.random.default_rng(3)
-    for weight in model.weights:
-        spread = weight.path.endswith(("variance", "deviation", "gamma"))
-        values = generator.normal(size=weight.shape)
-        weight.assign(np.abs(values) + 0.5 if spread else values)
+    fill_weights(model)
     return model
 
 

@@ -15,6 +15,7 @@ from etils import epath
 from PIL import Image
 
 from beam_jobs import build_dataset, fetch_images
+from beam_jobs.processors import usable_cores
 from examples.lookbook.generate import generate
 from examples.lookbook.host import serve
 from tests.bench.rows import Row
@@ -108,7 +109,7 @@ def _table(folder: epath.Path, name: str) -> epath.Path:
 
 def _pool(work: Sequence[Work]) -> float:
     started = time.perf_counter()
-    with multiprocessing.Pool(os.cpu_count()) as pool:
+    with multiprocessing.Pool(usable_cores()) as pool:
         pool.map(_do, work)
         return time.perf_counter() - started
 

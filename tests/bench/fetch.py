@@ -13,6 +13,7 @@ import tempfile
 from pathlib import Path
 
 from beam_jobs.catalogs.stl_catalog import image_path
+from beam_jobs.processors import usable_cores
 from tests.bench import stl_pictures
 from tests.bench.rows import Row
 from tests.bench.timed_main import time_main
@@ -131,7 +132,7 @@ def _img2dataset_python() -> Path:
 
 
 def _time_img2dataset(python: Path, urls: Path, output: Path) -> float:
-    processes = os.cpu_count() or 1
+    processes = usable_cores()
     script = Path(__file__).with_name("img2dataset_download.py")
     printed = _run(
         str(python), str(script), str(urls), str(output),

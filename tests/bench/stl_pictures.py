@@ -27,6 +27,7 @@ from aiohttp import web
 from PIL import Image
 
 from beam_jobs.catalogs.stl_catalog import image_path
+from beam_jobs.processors import usable_cores
 
 WIDTH_PX = 400  # of every picture below /400x/
 _HEIGHTS_PX = (300, 700)
@@ -59,7 +60,7 @@ def draw_missing(folder: Path, signatures: Iterable[str]) -> None:
         if not (folder / image_path(signature)).exists()
     ]
     # `fork` would copy the threads' locks of whatever the benchmark has imported.
-    with multiprocessing.get_context("spawn").Pool(os.cpu_count()) as pool:
+    with multiprocessing.get_context("spawn").Pool(usable_cores()) as pool:
         for _ in pool.imap_unordered(_draw_file, missing, chunksize=64):
             pass
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 # The cases are a helper of the unit tests, which are imported by plain name.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "beam_jobs"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "beam_jobs" / "fetching"))
 
 from fault_cases import DEADLINE_S, FaultCase, fault_cases
 from fault_run import all_fault_rows

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import collections
-import sys
-from pathlib import Path
 
 import pytest
 
 # The mutations are a helper of the unit tests.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "beam_jobs"))
-
 from picture_mutations import mutation, seed_pictures
 
 from beam_jobs.pictures import Picture, PictureLimits, check_picture, open_jpeg

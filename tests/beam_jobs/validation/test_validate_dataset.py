@@ -18,7 +18,7 @@ from beam_jobs.validate_dataset import main
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Receipt, Root, Stage
 
-PROJECT = Path(__file__).resolve().parents[2]
+PROJECT = Path(__file__).resolve().parents[3]
 FIRST, SECOND, THIRD = (datetime.date(2026, 1, day) for day in (5, 6, 7))
 
 

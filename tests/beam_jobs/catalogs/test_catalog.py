@@ -10,28 +10,16 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from release_files import BOX, CATEGORIES, GOOD, HAT, PAIR, SCENE, SHOE, write_catalog
 
 from beam_jobs.catalogs.catalog import Catalog, read_catalog
 from tfrecords_schema import dataset_tables
 from tfrecords_schema.codes import RowCode
 
-SCENE = "0123456789abcdef" * 2
-SHOE = "a" * 32
-HAT = "b" * 32
-BOX = [0.1, 0.2, 0.3, 0.4]
-PAIR = {"product": SHOE, "scene": SCENE, "bbox": BOX}
-GOOD = json.dumps(PAIR).encode()
-CATEGORIES = json.dumps({SHOE: "Apparel|Shoes", HAT: "Hats"}).encode()
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path
-
-
-def write_catalog(folder: Path, pairs: bytes, categories: bytes = CATEGORIES) -> None:
-    (folder / "fashion.json").write_bytes(pairs)
-    (folder / "fashion-cat.json").write_bytes(categories)
 
 
 def read(

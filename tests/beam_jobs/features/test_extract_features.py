@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -21,10 +19,8 @@ from feature_job import (
     forward,
     index_keys,
     needed,
-    prepared_root,
     records,
     run,
-    small_units,
     store_of,
     write_data,
     write_images,
@@ -48,35 +44,7 @@ from tfrecords_schema.records import (
 from tfrecords_schema.segments import SegmentWriter
 from trainer.backbones import compile_forward, load_model_file
 
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_backbone(tmp_path_factory.mktemp("backbone") / "tiny.keras")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    with small_units():
-        yield
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return prepared_root(tmp_path / "root")
-
-
-@pytest.fixture(scope="module")
-def extracted(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Root:
-    """A root whose features have been computed; tests that change it take a copy."""
-    root = prepared_root(tmp_path_factory.mktemp("extracted") / "root")
-    run(root, backbone)
-    return root
-
-
-@pytest.fixture
-def copied(extracted: Root, tmp_path: Path) -> Root:
-    shutil.copytree(extracted.path, tmp_path / "copy")
-    return Root.of(str(tmp_path / "copy"))
+pytestmark = pytest.mark.usefixtures("three_a_unit")
 
 
 def test_every_needed_feature_is_computed_once(extracted: Root) -> None:

@@ -19,7 +19,7 @@ from beam_jobs.dataset.crop import CropRule, largest_strip, strip_pixels
 from tfrecords_schema import dataset_tables
 from tfrecords_schema.boxes import Box
 
-STL = Path(__file__).parents[3] / "shared/data/stl"
+STL = Path(__file__).parents[4] / "shared/data/stl"
 RULE = CropRule(box_margin=0.05, min_crop_area=0.20)
 SIZE = (400, 600)
 BELOW = [0.4, 0.1, 0.6, 0.3]  # grown to 0.35 × 600 = 210 pixels from the top

@@ -31,7 +31,7 @@ from beam_jobs.catalogs.table_catalog import PAIRS
 from tfrecords_schema.codes import RowCode
 from tfrecords_schema.errors import InputError
 
-STL = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "stl"
+STL = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "stl"
 HEADER = "scene_id,image_url"
 
 

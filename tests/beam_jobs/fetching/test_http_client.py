@@ -6,7 +6,7 @@ import gzip
 from collections.abc import Iterator
 
 import pytest
-from fetching import LIMITS, Setting, fetch_all
+from fetched_pictures import LIMITS, Setting, fetch_all
 from image_server import ImageServer, body, drip, in_turn, serving, status
 from resolving import FakeResolver
 

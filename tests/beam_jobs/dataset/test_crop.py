@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from beam_jobs.dataset.crop import CropRule, largest_strip, strip_pixels
 from tfrecords_schema.boxes import WHOLE, Box, PixelBox, to_pixels
 
-STL_PAIRS = Path(__file__).parents[3] / "shared/data/stl/fashion.json"
+STL_PAIRS = Path(__file__).parents[4] / "shared/data/stl/fashion.json"
 DEFAULT = CropRule()
 ANY_AREA = CropRule(min_crop_area=0.0)
 SIZES = [(400, 600), (400, 533), (236, 177), (17, 1000), (1, 1)]

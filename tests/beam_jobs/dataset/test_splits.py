@@ -13,7 +13,6 @@ from beam_jobs.dataset.splits import (
     SplitRule,
     assign_splits,
     decisive_groups,
-    hamming,
     moved_groups,
     split_of,
 )
@@ -22,13 +21,6 @@ from tfrecords_schema.codes import Split
 
 def sha(name: object) -> str:
     return hashlib.sha256(str(name).encode()).hexdigest()
-
-
-@given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
-def test_hamming_counts_the_differing_bits(first: int, second: int) -> None:
-    texts = (f"{first:064b}", f"{second:064b}")
-
-    assert hamming(first, second) == sum(a != b for a, b in zip(*texts, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(3))

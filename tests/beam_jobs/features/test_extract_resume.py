@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,50 +14,19 @@ from feature_job import (
     forward,
     index_keys,
     needed,
-    prepared_root,
     records,
     run,
-    small_units,
     store_of,
     write_data,
     write_images,
 )
 from small_root import sha
-from tiny_backbone import write_tiny_backbone
 
 from tfrecords_schema import dataset_tables, segments, storage
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import product_key
 
-
-@pytest.fixture(scope="module")
-def backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_backbone(tmp_path_factory.mktemp("backbone") / "tiny.keras")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def small() -> Iterator[None]:
-    with small_units():
-        yield
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Root:
-    return prepared_root(tmp_path / "root")
-
-
-@pytest.fixture(scope="module")
-def extracted(backbone: Path, tmp_path_factory: pytest.TempPathFactory) -> Root:
-    """A root whose features have been computed; tests that change it take a copy."""
-    root = prepared_root(tmp_path_factory.mktemp("extracted") / "root")
-    run(root, backbone)
-    return root
-
-
-@pytest.fixture
-def copied(extracted: Root, tmp_path: Path) -> Root:
-    shutil.copytree(extracted.path, tmp_path / "copy")
-    return Root.of(str(tmp_path / "copy"))
+pytestmark = pytest.mark.usefixtures("three_a_unit")
 
 
 def killed_run(root: Root, backbone: Path, *, at: int) -> segments.SegmentStore:

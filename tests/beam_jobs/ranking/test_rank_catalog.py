@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from etils import epath
+from filled_model import fill_weights
 from small_root import (
     BACKBONE,
     DATASET,
@@ -66,12 +67,7 @@ def random_model() -> StyleModel:
     model = StyleModel(
         global_dim=GLOBAL_DIM, region_dim=REGIONS[1], categories=CATEGORIES, sizes=SIZES
     )
-    model.build()
-    generator = np.random.default_rng(3)
-    for weight in model.weights:
-        spread = weight.path.endswith(("variance", "deviation", "gamma"))
-        values = generator.normal(size=weight.shape)
-        weight.assign(np.abs(values) + 0.5 if spread else values)
+    fill_weights(model)
     return model
 
 

@@ -7,27 +7,16 @@ import json
 from pathlib import Path
 
 import pytest
+from release_files import CATEGORIES, GOOD, HAT, PAIR, SCENE, SHOE, write_catalog
 
 from beam_jobs.catalogs.catalog import Catalog, image_path, image_urls, read_catalog
 from tfrecords_schema.codes import RowCode
 from tfrecords_schema.errors import InputError
 
-SCENE = "0123456789abcdef" * 2
-SHOE = "a" * 32
-HAT = "b" * 32
-PAIR = {"product": SHOE, "scene": SCENE, "bbox": [0.1, 0.2, 0.3, 0.4]}
-GOOD = json.dumps(PAIR).encode()
-CATEGORIES = json.dumps({SHOE: "Apparel|Shoes", HAT: "Hats"}).encode()
-
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     return tmp_path
-
-
-def write_catalog(folder: Path, pairs: bytes, categories: bytes = CATEGORIES) -> None:
-    (folder / "fashion.json").write_bytes(pairs)
-    (folder / "fashion-cat.json").write_bytes(categories)
 
 
 def read(folder: Path, lines: list[bytes], categories: bytes = CATEGORIES) -> Catalog:
