@@ -15,10 +15,8 @@ import inspect
 import json
 import logging
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -28,6 +26,7 @@ from etils import epath
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
+from trainer.keras_files import write_keras_file
 
 log = logging.getLogger(__name__)
 
@@ -281,10 +280,7 @@ def _keep(model: keras.Model, manifest: dict[str, str], root: Root) -> Backbone:
     folder = root.backbone(identity)
     if not storage.is_complete(folder):
         storage.start_folder(folder)
-        with tempfile.TemporaryDirectory() as scratch:
-            file = Path(scratch) / MODEL_FILE
-            model.save(file)
-            storage.write_atomic(folder / MODEL_FILE, file.read_bytes())
+        write_keras_file(model, folder / MODEL_FILE)
         storage.write_manifest(folder, manifest)
     return Backbone(
         manifest["name"], manifest["weights"], identity, folder / MODEL_FILE

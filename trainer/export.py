@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,6 +13,7 @@ from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
+from trainer.keras_files import write_keras_file
 from trainer.model import StyleModel
 
 MODEL_FILE = "model.keras"
@@ -31,10 +30,7 @@ def weights_digest(model: keras.Model) -> str:
 
 def save_model(model: StyleModel, folder: epath.Path) -> None:
     """Write the model's file into its folder."""
-    with tempfile.TemporaryDirectory() as scratch:
-        file = Path(scratch) / MODEL_FILE
-        model.save(file)
-        storage.write_atomic(folder / MODEL_FILE, file.read_bytes())
+    write_keras_file(model, folder / MODEL_FILE)
 
 
 class ExportedModel:
