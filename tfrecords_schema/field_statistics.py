@@ -55,19 +55,19 @@ class Moments:
     zeros: int = 0
     not_finite: int = 0
 
-    def add(self, value: float) -> None:
-        """Take one value."""
+    def add(self, value: float, times: int = 1) -> None:
+        """Take a value that was met so many times."""
         if isinstance(value, int):
             fixed, square = value << _FRACTION_BITS, value * value << _FRACTION_BITS
         elif math.isfinite(value):
             fixed, square = round(value * _UNIT), round(value * value * _UNIT)
         else:
-            self.not_finite += 1
+            self.not_finite += times
             return
-        self.count += 1
-        self.total += fixed
-        self.squares += square
-        self.zeros += value == 0
+        self.count += times
+        self.total += times * fixed
+        self.squares += times * square
+        self.zeros += times * (value == 0)
         if self.min is None or value < self.min:
             self.min = value
         if self.max is None or value > self.max:
@@ -126,32 +126,32 @@ class FieldStatistics:
         default_factory=collections.Counter
     )
 
-    def add(self, value: Any) -> None:
-        """Take the field's value in one record."""
-        # This runs fifteen times a record, so it keeps to few calls.
+    def add(self, value: Any, times: int = 1) -> None:
+        """Take the field's value in one record, or in several that have the same."""
+        # This runs for every field of every record, so it keeps to few calls.
         if self.kind in _NUMBERS:
             values = value if isinstance(value, tuple) else (value,)
             if value is None or not values:
-                self.missing += 1
+                self.missing += times
                 return
             self._count_values(len(values), len(values))
             for number in values:
-                self.moments.add(number)
+                self.moments.add(number, times)
         else:
             if not value:
-                self.missing += 1
+                self.missing += times
                 return
             self.min_values = self.max_values = 1
-            self.moments.add(len(value))
+            self.moments.add(len(value), times)
             if self.kind is FieldKind.PICTURE:
-                self.sizes_log2[len(value).bit_length() - 1] += 1
+                self.sizes_log2[len(value).bit_length() - 1] += times
             elif self.first is None or self.last is None:
                 self.first = self.last = value
             elif value < self.first:
                 self.first = value
             elif value > self.last:
                 self.last = value
-        self.present += 1
+        self.present += times
 
     def merge(self, other: FieldStatistics) -> None:
         """Take all records of another.

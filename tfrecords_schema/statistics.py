@@ -10,6 +10,7 @@ from __future__ import annotations
 import collections
 import dataclasses
 import math
+import operator
 import typing
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -51,16 +52,20 @@ class TripletStatistics:
         self.crop_pixels_log2: collections.Counter[int] = collections.Counter()
         self.box_area: collections.Counter[int] = collections.Counter()
 
-    def add(self, record: TripletRecord) -> None:
-        """Take one record."""
-        self.records += 1
+    def add(self, records: Sequence[TripletRecord]) -> None:
+        """Take records: many at a time cost less, as most values come again."""
+        self.records += len(records)
         for name, statistics in self.fields.items():
-            statistics.add(getattr(record, name))
-        self.categories[record.category] += 1
-        left, top, right, bottom = PixelBox(*record.crop_px)
-        pixels = max(0, right - left) * max(0, bottom - top)
-        self.crop_pixels_log2[pixels.bit_length() - 1] += 1
-        self.box_area[_area_bin(Box(*record.box).area)] += 1
+            column = map(operator.attrgetter(name), records)
+            for value, times in collections.Counter(column).items():
+                statistics.add(value, times)
+        self.categories.update(record.category for record in records)
+        for crop, times in collections.Counter(r.crop_px for r in records).items():
+            left, top, right, bottom = PixelBox(*crop)
+            pixels = max(0, right - left) * max(0, bottom - top)
+            self.crop_pixels_log2[pixels.bit_length() - 1] += times
+        for box, times in collections.Counter(r.box for r in records).items():
+            self.box_area[_area_bin(Box(*box).area)] += times
 
     def merge(self, other: TripletStatistics) -> TripletStatistics:
         """Take all records of another.

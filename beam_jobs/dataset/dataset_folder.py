@@ -6,10 +6,12 @@ stay, everything else is cheap and made again. The manifest comes last.
 
 from __future__ import annotations
 
+import itertools
 import logging
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from typing import Any
 
 import apache_beam as beam
@@ -21,14 +23,20 @@ from beam_jobs.audits.crop_audit import audit_crops
 from beam_jobs.audits.leakage import check_leakage
 from beam_jobs.catalogs.catalog import Rejection
 from beam_jobs.dataset.dataset_accounts import checked_counts
-from beam_jobs.dataset.dataset_inputs import StagedInputs, stage_inputs
+from beam_jobs.dataset.dataset_inputs import stage_inputs
 from beam_jobs.dataset.dataset_pipeline import (
     DatasetPlan,
     DatasetRules,
     add_dataset_steps,
 )
-from beam_jobs.dataset.dataset_sources import DatasetSources, measure_crops
+from beam_jobs.dataset.dataset_sources import (
+    Cropped,
+    DatasetSources,
+    locate_crops,
+    measure_crops,
+)
 from beam_jobs.dataset.dataset_transforms import LocatedPair
+from beam_jobs.dataset.early_crops import CROPS, SceneCrops, cut_ahead
 from beam_jobs.dataset.helpers import start_helpers
 from beam_jobs.dataset.shard_files import (
     INDEX_TABLE,
@@ -82,7 +90,18 @@ def write_dataset(
     helpers = _start_helpers(sources, options)
     kept = _clear(folder)
     log.info("writing %s%s", folder, f", {kept} shards are there" if kept else "")
-    staged, crop_ratio = _stage(folder, sources, rules)
+    pairs, rejections = _locate(sources)
+    cropped = locate_crops(pairs, rules.crop)
+    # A killed job's shards need few of them; the others cut their own.
+    cutting = [] if kept else _cut_ahead(folder, cropped, helpers)
+    staged = stage_inputs(
+        folder / _INPUTS,
+        pairs=pairs,
+        scenes=sources.scenes.values(),
+        products=sources.products.values(),
+        rejections=rejections,
+    )
+    crop_ratio = measure_crops(cropped)
     plan = DatasetPlan(
         folder,
         sources.catalog.domain,
@@ -92,8 +111,12 @@ def write_dataset(
         champion,
         helpers,
     )
-    with beam.Pipeline(options=options) as pipeline:
-        add_dataset_steps(pipeline, staged, plan)
+    try:
+        with beam.Pipeline(options=options) as pipeline:
+            add_dataset_steps(pipeline, staged, plan)
+    finally:
+        for unit in cutting:
+            unit.cancel()
     marks = read_marks(folder)
     counts = checked_counts(
         folder, sources, marks, triplets_per_pair=rules.triplets_per_pair
@@ -138,10 +161,8 @@ def _clear(folder: epath.Path) -> int:
     return len(finished)
 
 
-def _stage(
-    folder: epath.Path, sources: DatasetSources, rules: DatasetRules
-) -> tuple[StagedInputs, float]:
-    """Write the job's input; where it lies, and how large crops are."""
+def _locate(sources: DatasetSources) -> tuple[list[LocatedPair], list[Rejection]]:
+    """The pairs with both pictures, those of a scene together; and what is rejected."""
     catalog = sources.catalog
     pairs: list[LocatedPair] = []
     rejections: list[Rejection] = list(catalog.rejections)
@@ -151,14 +172,24 @@ def _stage(
         else:
             rejections.append(item)
     pairs.sort(key=lambda item: item.scene.sha256)
-    staged = stage_inputs(
-        folder / _INPUTS,
-        pairs=pairs,
-        scenes=sources.scenes.values(),
-        products=sources.products.values(),
-        rejections=rejections,
-    )
-    return staged, measure_crops(pairs, rules.crop)
+    return pairs, rejections
+
+
+def _cut_ahead(
+    folder: epath.Path, cropped: Sequence[Cropped], helpers: int
+) -> list[Future[None]]:
+    """Have the helpers, if there are any, cut what all shards will want."""
+    if not helpers:
+        return []
+    scenes = []
+    by_scene = itertools.groupby(cropped, key=lambda item: item[0].scene.sha256)
+    for sha256, of_scene in by_scene:
+        items = list(of_scene)
+        location = items[0][0].scene.location
+        if location is not None:
+            places = dict.fromkeys(crop for _, crop in items)
+            scenes.append(SceneCrops(sha256, location, tuple(places)))
+    return cut_ahead(start_helpers(helpers), folder / CROPS, scenes)
 
 
 def _audit(folder: epath.Path, sources: DatasetSources, rules: DatasetRules) -> None:
@@ -193,6 +224,7 @@ def _complete(
     (folder / _INPUTS).rmtree()
     write_tfds_metadata(folder, shards)
     (folder / MARKS).rmtree()
+    (folder / CROPS).rmtree(missing_ok=True)
     storage.write_manifest(folder, {**manifest, "shards": shards})
 
 

@@ -25,6 +25,8 @@ from tfrecords_schema.segments import RecordLocation, SegmentStore, read_located
 
 _SAMPLE = 48  # crops that tell how large crops are
 
+Cropped = tuple[LocatedPair, PixelBox]
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class DatasetSources:
@@ -107,11 +109,16 @@ def _scene(
     )
 
 
-def measure_crops(pairs: Iterable[LocatedPair], rule: CropRule) -> float:
+def locate_crops(pairs: Iterable[LocatedPair], rule: CropRule) -> list[Cropped]:
+    """The pairs that have a crop, with the place where it lies."""
+    return [(pair, crop) for pair in pairs if (crop := _crop(pair, rule))]
+
+
+def measure_crops(cropped: Iterable[Cropped]) -> float:
     """Bytes of crops over what `shard_sizes.crop_estimate` says, of a fixed sample."""
     sample = heapq.nsmallest(
         _SAMPLE,
-        ((pair, crop) for pair in pairs if (crop := _crop(pair, rule))),
+        cropped,
         key=lambda item: stable_hash("sample", item[0].pair.pair_id),
     )
     measured = list(run_ahead(_measure, sample, threads=usable_cores(), ahead=_SAMPLE))
@@ -119,7 +126,7 @@ def measure_crops(pairs: Iterable[LocatedPair], rule: CropRule) -> float:
     return sum(cut for cut, _ in measured) / estimated if estimated else 1.0
 
 
-def _measure(item: tuple[LocatedPair, PixelBox]) -> tuple[int, float]:
+def _measure(item: Cropped) -> tuple[int, float]:
     """Bytes of a crop, and what was estimated."""
     scene, crop = item[0].scene, item[1]
     if scene.location is None:

@@ -1,4 +1,4 @@
-"""Reading pictures straight from the image store, by the place where each lies."""
+"""Reading records straight from a store, by the place where each lies."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from tfrecords_schema.records import decode_image
 from tfrecords_schema.segments import RecordLocation
 from tfrecords_schema.tfrecord_files import FRAME_BYTES, read_record
 
-OPEN_FILES = 16
-"""Shards that a reader keeps open: opening one costs more than reading a picture."""
+OPEN_FILES = 256
+"""Shards that a reader keeps open: opening one costs more than reading a picture, and
+negatives lie anywhere in the store. A quarter of what a process may usually open."""
 
 
 class PictureReader:
-    """Reads JPEGs; each thread needs its own."""
+    """Reads pictures and other records; each thread needs its own."""
 
     def __init__(self) -> None:
         """Begin with no file open."""
@@ -30,13 +31,21 @@ class PictureReader:
         Raises:
             CorruptRecordError: no sound record lies there.
         """
+        return decode_image(self.record(location)).jpeg
+
+    def record(self, location: RecordLocation) -> bytes:
+        """The record at a place, as it was written.
+
+        Raises:
+            CorruptRecordError: no sound record lies there.
+        """
         file = self._open(location.path)
         file.seek(location.offset)
         # At once: each read is a request to an object store.
         record = read_record(io.BytesIO(file.read(location.bytes + FRAME_BYTES)))
         if record is None:
             raise CorruptRecordError(f"no record at {location}")
-        return decode_image(record).jpeg
+        return record
 
     def close(self) -> None:
         """Close every file."""

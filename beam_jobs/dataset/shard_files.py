@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from etils import epath
 from PIL import Image
 
+from beam_jobs.dataset.early_crops import CROPS, EarlyCrops
 from beam_jobs.dataset.picture_reader import PictureReader
 from beam_jobs.dataset.triplets import (
     Provenance,
@@ -51,7 +52,9 @@ def make_shard(
         CorruptRecordError: what was read is not what was written.
     """
     path = epath.Path(folder) / name
-    rows = segments.write_shard(path, _records(plans, provenance))
+    crops = _early_crops(folder)
+    crops.refresh()
+    rows = segments.write_shard(path, _records(plans, provenance, crops))
     found = verify_shard(str(path), _decoded())
     if found.keys != [row["key"] for row in rows]:
         raise CorruptRecordError(
@@ -72,12 +75,12 @@ def make_shard(
 
 
 def _records(
-    plans: Iterable[TripletPlan], provenance: Provenance
+    plans: Iterable[TripletPlan], provenance: Provenance, crops: EarlyCrops
 ) -> Iterator[tuple[str, bytes]]:
     reader = PictureReader()
     try:
         for of_scene in same_scene(plans, PAIRS_AT_A_TIME):
-            yield from render(of_scene, reader.read, provenance)
+            yield from render(of_scene, reader.read, provenance, crops.find)
     finally:
         reader.close()
 
@@ -87,6 +90,12 @@ def warm_up() -> None:
     Image.init()
     triplet_features().get_serialized_info()
     image_features().get_serialized_info()
+
+
+@functools.lru_cache(maxsize=1)
+def _early_crops(folder: str) -> EarlyCrops:
+    """What has been cut for a data set."""
+    return EarlyCrops(epath.Path(folder) / CROPS)
 
 
 @functools.cache

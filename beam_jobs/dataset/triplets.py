@@ -7,10 +7,10 @@ the pictures lie, not the pictures.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from beam_jobs.pictures import encode_jpeg, open_jpeg
+from beam_jobs.dataset.early_crops import CutCrop, cut
 from tfrecords_schema.boxes import Box, PixelBox, to_pixels
 from tfrecords_schema.records import TripletRecord, encode_triplet
 from tfrecords_schema.segments import RecordLocation
@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # helper processes do without Beam
 
 ReadPicture = Callable[[RecordLocation], bytes]
 """From the place of an image record to its JPEG."""
+FindCrops = Callable[[str, Collection[PixelBox]], dict[PixelBox, CutCrop] | None]
+"""From a picture's content to crops of it, where they have been cut before."""
 
 
 # Named tuples, not dataclasses: those cost ten times as much to send to a worker.
@@ -122,20 +124,31 @@ def same_scene(
 
 
 def render(
-    plans: Sequence[TripletPlan], read: ReadPicture, provenance: Provenance
+    plans: Sequence[TripletPlan],
+    read: ReadPicture,
+    provenance: Provenance,
+    find: FindCrops = lambda sha256, crops: None,
 ) -> list[tuple[str, bytes]]:
-    """Cut and assemble the triplets of pairs in one scene, which is decoded once.
+    """Cut and assemble the triplets of pairs in one scene.
+
+    Args:
+        plans: of the pairs.
+        read: reads pictures.
+        provenance: what every record says of the job.
+        find: finds crops that need not be cut any more.
 
     Returns:
         Key and serialised record of every triplet, in the order of the plans.
     """
-    scene = open_jpeg(read(plans[0].scene.location))
-    records = []
-    crops: dict[PixelBox, bytes] = {}  # one box often lists several products
+    scene = plans[0].scene
     for plan in plans:
-        _check_crop(plan, scene.width, scene.height)
-        if plan.crop not in crops:
-            crops[plan.crop] = encode_jpeg(scene.crop(plan.crop))
+        _check_area(plan)
+    places = {plan.crop for plan in plans}  # one box often lists several products
+    crops = find(scene.sha256, places) or cut(read(scene.location), places)
+    records = []
+    for plan in plans:
+        crop = crops[plan.crop]
+        _check_crop(plan, crop.width, crop.height)
         product = read(plan.product.location)
         for index, negative in enumerate(plan.negatives):
             record = TripletRecord(
@@ -153,7 +166,7 @@ def render(
                 source_line=plan.source_line,
                 config_hash=provenance.config_hash,
                 code_version=provenance.code_version,
-                scene_crop=crops[plan.crop],
+                scene_crop=crop.jpeg,
                 product=product,
                 negative=read(negative.location),
             )
@@ -161,11 +174,16 @@ def render(
     return records
 
 
+def _check_area(plan: TripletPlan) -> None:
+    if plan.crop.left >= plan.crop.right or plan.crop.top >= plan.crop.bottom:
+        raise AssertionError(f"pair {plan.pair_id}: crop {plan.crop} is empty")
+
+
 def _check_crop(plan: TripletPlan, width: int, height: int) -> None:
     """Hold a crop against the picture itself, whatever was known of it before."""
     box, crop = to_pixels(plan.box, width, height), plan.crop
-    inside = 0 <= crop.left < crop.right <= width
-    inside = inside and 0 <= crop.top < crop.bottom <= height
+    inside = 0 <= crop.left and crop.right <= width
+    inside = inside and 0 <= crop.top and crop.bottom <= height
     beside = crop.right <= box.left or box.right <= crop.left
     beside = beside or crop.bottom <= box.top or box.bottom <= crop.top
     if not (inside and beside):

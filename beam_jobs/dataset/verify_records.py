@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
+from collections.abc import Iterator
+from typing import IO
 
 from etils import epath
 from PIL import Image
@@ -14,6 +17,7 @@ from tfrecords_schema.records import TripletRecord, decode_triplet
 from tfrecords_schema.statistics import TripletStatistics
 from tfrecords_schema.tfrecord_files import read_records
 
+_BATCH = 64  # records held for their statistics: some megabytes
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError)  # what Pillow raises on bad bytes
 
 
@@ -28,11 +32,6 @@ class VerifiedShard:
 
     keys: list[str] = dataclasses.field(default_factory=list)
     statistics: TripletStatistics = dataclasses.field(default_factory=TripletStatistics)
-
-    def add(self, record: TripletRecord) -> None:
-        """Take a record."""
-        self.keys.append(triplet_key(record.pair_id, record.negative_index))
-        self.statistics.add(record)
 
 
 class DecodedContents:
@@ -75,15 +74,24 @@ def verify_shard(path: str, decoded: DecodedContents | None = None) -> VerifiedS
     found = VerifiedShard()
     decoded = decoded or DecodedContents()
     with epath.Path(path).open("rb") as file:
-        try:
-            for data in read_records(file):
-                record = decode_triplet(data)
-                _check_pictures(record, decoded)
-                found.add(record)
-        except (CorruptRecordError, *_DECODE_ERRORS) as error:
-            at = len(found.keys)
-            raise CorruptRecordError(f"{path}, record {at}: {error}") from error
+        for records in itertools.batched(_checked(file, path, decoded), _BATCH):
+            found.keys += [triplet_key(r.pair_id, r.negative_index) for r in records]
+            found.statistics.add(records)
     return found
+
+
+def _checked(
+    file: IO[bytes], path: str, decoded: DecodedContents
+) -> Iterator[TripletRecord]:
+    at = 0
+    try:
+        for data in read_records(file):
+            record = decode_triplet(data)
+            _check_pictures(record, decoded)
+            yield record
+            at += 1
+    except (CorruptRecordError, *_DECODE_ERRORS) as error:
+        raise CorruptRecordError(f"{path}, record {at}: {error}") from error
 
 
 def _check_pictures(record: TripletRecord, decoded: DecodedContents) -> None:

@@ -28,6 +28,7 @@ from synthetic_store import write_root
 
 from beam_jobs import build_dataset
 from beam_jobs.dataset import dataset_folder
+from beam_jobs.dataset.helpers import Helpers
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.hashing import digest
@@ -312,6 +313,28 @@ def test_index_names_the_shards_that_are_there(dataset: Path) -> None:
     shards = {row["shard"] for row in rows_of(dataset, "triplets-index")}
 
     assert shards == {path.name for path in dataset.glob("*.tfrecord-*")}
+
+
+def test_bytes_do_not_depend_on_helper_processes(
+    dataset: Path,
+    images: Path,
+    catalog: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dataset_folder, "_PAIRS_FOR_HELPERS", 1)
+    asked: list[str] = []
+    submit = Helpers.submit
+
+    def recorded(helpers: Helpers, function: Any, *arguments: Any) -> Any:
+        asked.append(function.__name__)
+        return submit(helpers, function, *arguments)
+
+    monkeypatch.setattr(Helpers, "submit", recorded)
+    root = Path(shutil.copytree(images, tmp_path / "root"))
+
+    assert files_of(build(root, catalog)) == files_of(dataset)
+    assert {"cut_unit", "make_shard"} <= set(asked)
 
 
 def test_bytes_are_the_same_in_another_root_with_two_workers_and_another_store(

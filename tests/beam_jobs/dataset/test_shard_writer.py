@@ -18,12 +18,14 @@ from synthetic_store import add_segment, sha
 from beam_jobs.catalogs.catalog import Pair
 from beam_jobs.dataset import shard_files
 from beam_jobs.dataset.dataset_transforms import LocatedPair, Product, Scene
+from beam_jobs.dataset.early_crops import SceneCrops, cut_unit
 from beam_jobs.dataset.shard_files import read_marks
 from beam_jobs.dataset.shard_sizes import ShardRule, scene_position
 from beam_jobs.dataset.shard_writer import PlannedPair, WriteShards
 from beam_jobs.dataset.triplets import (
     PlannedPicture,
     Provenance,
+    TripletPlan,
     plan_triplets,
     render,
     same_scene,
@@ -35,7 +37,7 @@ from tfrecords_schema.codes import Split
 from tfrecords_schema.dataset_tables import read_rows
 from tfrecords_schema.errors import CorruptRecordError
 from tfrecords_schema.records import TripletRecord, decode_triplet
-from tfrecords_schema.segments import SegmentStore
+from tfrecords_schema.segments import SegmentStore, SegmentWriter
 from tfrecords_schema.tfrecord_files import read_records
 
 ONE_WORKER = ["--runner=DirectRunner", "--direct_running_mode=in_memory"]
@@ -96,11 +98,38 @@ def write(
             | beam.Reshuffle()
             | WriteShards(str(folder), ShardRule(mib=0.1), MADE_BY, helpers=helpers)
         )
+    return contents(folder)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
     return {
         str(path.relative_to(folder)): path.read_bytes()
         for path in folder.rglob("*")
         if path.is_file()
     }
+
+
+def shards_of(files: dict[str, bytes]) -> dict[str, bytes]:
+    return {name: data for name, data in files.items() if not name.startswith("crops/")}
+
+
+def cut_scenes(folder: Path, plans: list[TripletPlan]) -> None:
+    """The crops of plans, in one unit."""
+    scenes = {
+        plan.scene.sha256: SceneCrops(
+            plan.scene.sha256, plan.scene.location, (plan.crop,)
+        )
+        for plan in plans
+    }
+    writer = SegmentWriter(str(folder), "crops", 1)
+    cut_unit(writer, 0, list(scenes.values()))
+
+
+def without_scene(pair: PlannedPair) -> PlannedPair:
+    """A pair whose scene is no longer where it was."""
+    scene = pair.plan.scene
+    gone = scene._replace(path=f"{scene.path}.gone")
+    return pair._replace(plan=pair.plan._replace(scene=gone))
 
 
 @pytest.fixture(scope="module")
@@ -196,11 +225,7 @@ def test_bytes_do_not_depend_on_order_workers_or_helpers(
 
     files = write(tmp_path / "again", shuffled, flags=flags, helpers=helpers)
 
-    assert files == {
-        str(path.relative_to(written)): path.read_bytes()
-        for path in written.rglob("*")
-        if path.is_file()
-    }
+    assert files == contents(written)
 
 
 def test_shard_with_its_mark_is_left_alone(
@@ -243,6 +268,43 @@ def test_fault_in_a_helper_fails_the_job(
 
     with pytest.raises(CorruptRecordError, match="no record at"):
         write(tmp_path / "out", [lost, *pairs[1:]], helpers=2)
+
+
+def test_shards_of_crops_that_are_cut_already_are_the_same(
+    written: Path, pairs: list[PlannedPair], tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    cut_scenes(folder / "crops", [pair.plan for pair in pairs])
+
+    files = write(folder, [without_scene(pair) for pair in pairs])
+
+    assert shards_of(files) == shards_of(contents(written))
+
+
+@pytest.mark.parametrize("helpers", [0, 2])
+def test_crops_that_are_not_cut_yet_are_cut_with_their_shard(
+    written: Path, pairs: list[PlannedPair], tmp_path: Path, helpers: int
+) -> None:
+    folder = tmp_path / "out"
+    cut_scenes(folder / "crops", [pair.plan for pair in pairs[:7]])
+    # As if the helper were still at its second unit.
+    (folder / "crops" / "crops-00001-of-00002.tfrecord").write_bytes(b"half")
+
+    files = write(folder, pairs, helpers=helpers)
+
+    assert shards_of(files) == shards_of(contents(written))
+
+
+def test_broken_crop_fails_the_job(pairs: list[PlannedPair], tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    cut_scenes(folder / "crops", [pair.plan for pair in pairs])
+    (shard,) = (folder / "crops").glob("*.tfrecord")
+    data = bytearray(shard.read_bytes())
+    data[len(data) // 2] ^= 1
+    shard.write_bytes(data)
+
+    with pytest.raises(CorruptRecordError, match="checksum"):
+        write(folder, pairs)
 
 
 def test_every_split_has_its_own_shards(store: SegmentStore, tmp_path: Path) -> None:

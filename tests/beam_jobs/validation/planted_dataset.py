@@ -71,8 +71,7 @@ class PlantedDataset:
             rows = getattr(self, name)
             dataset_tables.write_table(folder / f"{name}.parquet", rows, schema)
         statistics = TripletStatistics()
-        for record in self.records:
-            statistics.add(record)
+        statistics.add(self.records)
         write_statistics(folder, {"train": statistics})
         if self.schema is not None:
             text = text_format.MessageToString(self.schema)

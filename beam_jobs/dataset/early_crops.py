@@ -1,0 +1,154 @@
+"""Crops that helper processes cut while the job is still planning.
+
+Which shard a pair is in, is known when the last negative is drawn; where its scene is
+cut, from the beginning. A crop that is found here need not be cut with its shard; one
+that is not is cut then, and is the same. No Beam here, helper processes import this.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future
+from typing import NamedTuple
+
+import pyarrow.parquet as pq
+from etils import epath
+
+from beam_jobs.dataset.helpers import Helpers
+from beam_jobs.dataset.picture_reader import PictureReader
+from beam_jobs.pictures import encode_jpeg, open_jpeg
+from tfrecords_schema.boxes import PixelBox
+from tfrecords_schema.segments import INDEX, RecordLocation, SegmentWriter, part_paths
+
+CROPS = "crops"
+"""Their folder, in the data set's until it is complete."""
+
+UNIT = 256  # scenes: half a second of work
+_SIZE = struct.Struct("<II")
+
+
+class SceneCrops(NamedTuple):
+    """What is to be cut from a scene.
+
+    Attributes:
+        sha256: content of its picture.
+        location: where that lies in the image store.
+        crops: where to cut.
+    """
+
+    sha256: str
+    location: RecordLocation
+    crops: tuple[PixelBox, ...]
+
+
+class CutCrop(NamedTuple):
+    """A crop as a JPEG, and the size of the picture that it was cut from."""
+
+    jpeg: bytes
+    width: int
+    height: int
+
+
+def cut(jpeg: bytes, crops: Iterable[PixelBox]) -> dict[PixelBox, CutCrop]:
+    """Cut crops from a picture, which is decoded once."""
+    scene = open_jpeg(jpeg)
+    return {
+        crop: CutCrop(encode_jpeg(scene.crop(crop)), scene.width, scene.height)
+        for crop in crops
+    }
+
+
+def cut_ahead(
+    helpers: Helpers, folder: epath.Path, scenes: Sequence[SceneCrops]
+) -> list[Future[None]]:
+    """Have helpers cut scenes into a folder, before whatever they are given next.
+
+    Args:
+        helpers: who work.
+        folder: for the crops alone.
+        scenes: what to cut.
+
+    Returns:
+        What is under way. Nobody needs to wait for it.
+    """
+    units = [scenes[start : start + UNIT] for start in range(0, len(scenes), UNIT)]
+    writer = SegmentWriter(str(folder), CROPS, len(units))
+    return [
+        helpers.submit(cut_unit, writer, number, unit)
+        for number, unit in enumerate(units)
+    ]
+
+
+def cut_unit(writer: SegmentWriter, unit: int, scenes: Sequence[SceneCrops]) -> None:
+    """Cut one unit of scenes.
+
+    Raises:
+        CorruptRecordError: a picture is not where it should be.
+    """
+    reader = PictureReader()
+    try:
+        writer.write(unit, _records(scenes, reader))
+    finally:
+        reader.close()
+
+
+def _records(
+    scenes: Iterable[SceneCrops], reader: PictureReader
+) -> Iterator[tuple[str, bytes]]:
+    for scene in scenes:
+        for crop, found in cut(reader.read(scene.location), scene.crops).items():
+            size = _SIZE.pack(found.width, found.height)
+            yield _key(scene.sha256, crop), size + found.jpeg
+
+
+def _key(sha256: str, crop: PixelBox) -> str:
+    return f"{sha256}:{','.join(map(str, crop))}"
+
+
+class EarlyCrops:
+    """The crops of a folder, as far as they have been cut."""
+
+    def __init__(self, folder: epath.Path) -> None:
+        """Begin with none.
+
+        Args:
+            folder: of `cut_ahead`; it need not be there.
+        """
+        self._folder = folder
+        self._places: dict[str, RecordLocation] = {}
+        self._parts: set[str] = set()
+        self._reader = PictureReader()
+
+    def refresh(self) -> None:
+        """Look for what has been cut since."""
+        if not self._folder.exists():
+            return
+        for part in part_paths(self._folder, INDEX):
+            if part.name in self._parts:
+                continue
+            with part.open("rb") as file:
+                rows = pq.read_table(file).to_pylist()
+            for row in rows:
+                path = str(self._folder / row["shard"])
+                place = RecordLocation(path, row["offset"], row["bytes"])
+                self._places[row["key"]] = place
+            self._parts.add(part.name)
+
+    def find(
+        self, sha256: str, crops: Iterable[PixelBox]
+    ) -> dict[PixelBox, CutCrop] | None:
+        """Crops of a picture; None unless all of them are there.
+
+        Raises:
+            CorruptRecordError: one is not where it should be.
+        """
+        found = {}
+        for crop in crops:
+            place = self._places.get(_key(sha256, crop))
+            if place is None:
+                return None
+            data = self._reader.record(place)
+            width, height = _SIZE.unpack_from(data)
+            found[crop] = CutCrop(data[_SIZE.size :], width, height)
+        return found
