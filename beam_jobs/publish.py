@@ -18,7 +18,6 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 from etils import epath
 
 from beam_jobs.image_status import LATE_PART, status_parts
@@ -32,6 +31,7 @@ from beam_jobs.publishing.warehouse import Warehouse
 from tfrecords_schema import cli, dataset_tables, storage
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
+from tfrecords_schema.parquet_files import read_parquet
 from tfrecords_schema.segments import SegmentStore
 from tfrecords_schema.table_folders import published_tables
 from tfrecords_schema.tables import Severity
@@ -224,7 +224,8 @@ def _read(file: epath.Path, schema: pa.Schema) -> pa.Table:
         raise InputError(f"{file} does not exist; run the stage that writes it again")
     try:
         # Columns come from the file alone, never from a folder's name.
-        table = pq.read_table(str(file), partitioning=None)
+        with file.open("rb") as opened:
+            table = read_parquet(opened)
     except pa.ArrowInvalid as error:
         raise InputError(f"{file} is not Parquet: {error}") from None
     # What a stage keeps there beside these columns is its own business.

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from etils import epath
 
 from tfrecords_schema import storage
+from tfrecords_schema.parquet_files import read_parquet
 
 
 def _required(name: str, kind: pa.DataType) -> pa.Field:
@@ -178,7 +179,7 @@ def read_parts(
     for part in part_files(path):
         # Opened here, so that Arrow reads no columns out of names such as `key=[1]`.
         with part.open("rb") as file:
-            yield pq.read_table(file, columns=list(columns) if columns else None)
+            yield read_parquet(file, columns or None)
 
 
 def read_table(path: epath.Path, columns: Sequence[str] | None = None) -> pa.Table:

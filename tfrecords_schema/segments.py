@@ -13,18 +13,17 @@ is read from the newest.
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.errors import CorruptRecordError
+from tfrecords_schema.parquet_files import read_parquet
 from tfrecords_schema.tfrecord_files import read_record, write_records
 
 INDEX = "index"
@@ -39,8 +38,7 @@ INDEX_SCHEMA = pa.schema(
 _WORK = "work"
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class RecordLocation:
+class RecordLocation(NamedTuple):
     """Where a record lies, so that a worker reads it without any index.
 
     Attributes:
@@ -49,6 +47,8 @@ class RecordLocation:
         bytes: of the record, without its frame.
     """
 
+    # A named tuple: with every picture one travels between workers, and a dataclass
+    # takes half again as long to pickle.
     path: str
     offset: int
     bytes: int
@@ -116,7 +116,7 @@ class SegmentWriter:
         """A unit's work."""
         path = self.path / _WORK / self.part(_WORK, unit).name
         with path.open("rb") as file:
-            return pq.read_table(file)
+            return read_parquet(file)
 
     def write(
         self,
@@ -233,7 +233,7 @@ class SegmentStore:
             # Within a segment the first of equal keys counts, between them the last.
             for path in reversed(part_paths(segment, INDEX)):
                 with path.open("rb") as file:
-                    table = pq.read_table(file)
+                    table = read_parquet(file)
                 columns = (table[name].to_pylist() for name in INDEX_SCHEMA.names)
                 for key, shard, offset, size in zip(*columns, strict=True):
                     if shard not in paths:

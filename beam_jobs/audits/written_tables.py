@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
+
+from tfrecords_schema import parquet_files
 
 _BATCH_ROWS = 16_384
 
@@ -22,8 +23,9 @@ def read_batches(path: epath.Path, columns: Sequence[str]) -> Iterator[pa.Record
     """
     for part in _parts(path):
         with part.open("rb") as file:
-            table = pq.ParquetFile(file)
-            for batch in table.iter_batches(_BATCH_ROWS, columns=list(columns)):
+            for batch in parquet_files.read_batches(
+                parquet_files.open_parquet(file), _BATCH_ROWS, columns
+            ):
                 if batch.num_rows:
                     yield batch.select(list(columns))
 

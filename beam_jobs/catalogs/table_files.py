@@ -13,7 +13,6 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 from etils import epath
 
 from beam_jobs.catalogs.catalog_rows import BadRow, shown
@@ -21,6 +20,7 @@ from beam_jobs.catalogs.csv_records import read_records
 from beam_jobs.catalogs.text_lines import read_lines
 from tfrecords_schema.codes import RowCode
 from tfrecords_schema.errors import InputError
+from tfrecords_schema.parquet_files import open_parquet, read_batches
 
 BOX = "box"
 EDGES = ("left", "top", "right", "bottom")
@@ -146,10 +146,10 @@ def _parse_json(text: str | None) -> dict[str, Any] | BadRow:
 def _read_parquet(path: epath.Path, spec: TableSpec) -> Iterator[Row]:
     try:
         with path.open("rb") as file:
-            table = pq.ParquetFile(file)
+            table = open_parquet(file)
             columns = _checked_columns(path, table.schema_arrow, spec)
             number = 0
-            for batch in table.iter_batches(_BATCH_ROWS, columns=list(columns)):
+            for batch in read_batches(table, _BATCH_ROWS, columns):
                 # Not in the order asked for, but in that of the file.
                 values = [_values(batch.column(name), name) for name in columns]
                 for row in zip(*values, strict=True):

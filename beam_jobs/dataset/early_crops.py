@@ -12,13 +12,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from typing import NamedTuple
 
-import pyarrow.parquet as pq
 from etils import epath
 
 from beam_jobs.dataset.helpers import Helpers
 from beam_jobs.dataset.picture_reader import PictureReader
 from beam_jobs.pictures import encode_jpeg, open_jpeg
 from tfrecords_schema.boxes import PixelBox
+from tfrecords_schema.parquet_files import read_parquet
 from tfrecords_schema.segments import INDEX, RecordLocation, SegmentWriter, part_paths
 
 CROPS = "crops"
@@ -128,7 +128,7 @@ class EarlyCrops:
             if part.name in self._parts:
                 continue
             with part.open("rb") as file:
-                rows = pq.read_table(file).to_pylist()
+                rows = read_parquet(file).to_pylist()
             for row in rows:
                 path = str(self._folder / row["shard"])
                 place = RecordLocation(path, row["offset"], row["bytes"])

@@ -25,7 +25,7 @@ FindCrops = Callable[[str, Collection[PixelBox]], dict[PixelBox, CutCrop] | None
 """From a picture's content to crops of it, where they have been cut before."""
 
 
-# Named tuples, not dataclasses: those cost ten times as much to send to a worker.
+# Named tuples, not dataclasses: those take longer to send to a worker.
 class PlannedPicture(NamedTuple):
     """A picture of a pair: whose it is, its content, and its place in the store."""
 

@@ -24,12 +24,12 @@ from collections.abc import Iterable, Iterator, Set
 from typing import IO
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.errors import CorruptRecordError
 from tfrecords_schema.hashing import digest
+from tfrecords_schema.parquet_files import read_parquet
 from tfrecords_schema.segments import (
     INDEX,
     RecordLocation,
@@ -116,7 +116,7 @@ def _index_totals(segment: epath.Path) -> tuple[int, int]:
     count = size = 0
     for path in part_paths(segment, INDEX):
         with path.open("rb") as file:
-            column = pq.read_table(file, columns=["bytes"])["bytes"]
+            column = read_parquet(file, ["bytes"])["bytes"]
         count += len(column)
         size += pc.sum(column).as_py() or 0
     return count, size + count * FRAME_BYTES
@@ -210,7 +210,7 @@ def _read_back(writer: SegmentWriter, units: list[tuple[str, ...]]) -> None:
     """Check every shard against its checksums and keys before originals go."""
     for unit, keys in enumerate(units):
         with writer.part(INDEX, unit).open("rb") as file:
-            listed = pq.read_table(file)["key"].to_pylist()
+            listed = read_parquet(file, ["key"])["key"].to_pylist()
         with writer.part(writer.name, unit, ".tfrecord").open("rb") as file:
             count = sum(1 for _ in read_records(file))
         if listed != list(keys) or count != len(keys):

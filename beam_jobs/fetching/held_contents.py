@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import pyarrow.parquet as pq
 from etils import epath
 
+from tfrecords_schema.parquet_files import read_parquet
 from tfrecords_schema.segments import INDEX, SegmentStore, part_paths
 
 _RECENT = 65_536
@@ -44,7 +44,7 @@ class HeldContents:
     def add_part(self, index_part: epath.Path) -> None:
         """Add the keys of an index part."""
         with index_part.open("rb") as file:
-            keys = pq.read_table(file, columns=["key"])["key"]
+            keys = read_parquet(file, ["key"])["key"]
         self.add(keys.to_pylist())
 
 

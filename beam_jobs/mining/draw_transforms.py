@@ -76,8 +76,7 @@ def mined(
     if not negatives:
         rejection = reject(item.pair, PairCode.NO_NEGATIVE)
         return beam.pvalue.TaggedOutput(REJECTED, rejection)
-    return dataclasses.replace(
-        item,
+    return item._replace(
         negatives=tuple(negatives),
         negative_strategy=strategy,
         hard_negatives=n_hard,

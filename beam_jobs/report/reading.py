@@ -12,7 +12,6 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import pyarrow.parquet as pq
 from etils import epath
 
 from beam_jobs.report.facts import (
@@ -29,6 +28,7 @@ from beam_jobs.report.facts import (
 )
 from tfrecords_schema import storage
 from tfrecords_schema.boxes import Box
+from tfrecords_schema.dataset_tables import read_parts
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Receipt, Root, Stage
 
@@ -173,12 +173,13 @@ def _with_boxes(
     """The entries with their boxes, which the data set's table of pairs knows."""
     if not entries or pairs is None or not pairs.exists():
         return entries
-    rows = pq.read_table(
-        str(pairs),
-        columns=["pair_id", "box"],
-        filters=[("pair_id", "in", [entry.pair_id for entry in entries])],
-    ).to_pylist()
-    boxes = {row["pair_id"]: Box(*row["box"]) for row in rows}
+    wanted = {entry.pair_id for entry in entries}
+    boxes = {
+        row["pair_id"]: Box(*row["box"])
+        for part in read_parts(pairs, ["pair_id", "box"])
+        for row in part.to_pylist()
+        if row["pair_id"] in wanted
+    }
     return tuple(
         dataclasses.replace(entry, box=boxes.get(entry.pair_id)) for entry in entries
     )

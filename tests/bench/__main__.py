@@ -42,6 +42,12 @@ def _build() -> list[Row]:
     return build_vs_pool()
 
 
+def _build_stl() -> list[Row]:
+    from tests.bench.build import build_vs_pool_stl
+
+    return build_vs_pool_stl()
+
+
 def _incremental() -> list[Row]:
     from tests.bench.incremental import incremental_share
 
@@ -54,6 +60,7 @@ BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
     ("fetch_vs_img2dataset",): _fetch_vs_img2dataset,
     ("fetch_vs_asyncio",): _fetch_vs_asyncio,
     ("build_vs_pool",): _build,
+    ("build_vs_pool_stl",): _build_stl,
     ("features_vs_forward",): _features,
     ("incremental_share", "incremental_peak_mib"): _incremental,
 }

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -21,7 +20,6 @@ from tests.bench.rows import Row
 from tfrecords_schema.hashing import unit_interval
 from tfrecords_schema.layout import Root, Stage, parse_run_date
 
-STL = Path(os.environ.get("STL_DATA", "../shared/data/stl"))
 FIRST, SECOND = "2026-01-01", "2026-01-02"
 NEW_SHARE = 0.01
 GOAL_SHARE = 0.05
@@ -48,21 +46,15 @@ def incremental_share() -> list[Row]:
     Raises:
         FileNotFoundError: the release's files are not there.
     """
-    if not (STL / "fashion.json").exists():
-        raise FileNotFoundError(
-            f"{STL} holds no Shop-The-Look files; set STL_DATA=<folder>"
-        )
-    pairs = stl_pictures.read_pairs(STL / "fashion.json")
-    categories = json.loads((STL / "fashion-cat.json").read_text())
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
+        pictures = stl_pictures.drawn_release(scratch)
+        pairs = stl_pictures.read_pairs(stl_pictures.RELEASE / "fashion.json")
+        categories = json.loads((stl_pictures.RELEASE / "fashion-cat.json").read_text())
         old = [row for row in pairs if not _is_new(str(row["product"]))]
         _write_catalog(scratch / FIRST, old, categories)
         _write_catalog(scratch / SECOND, pairs, categories)
         backbone = _write_backbone(scratch)
-        pictures = _pictures_folder(scratch)
-        signatures = {str(row[key]) for row in pairs for key in ("scene", "product")}
-        stl_pictures.draw_missing(pictures, sorted(signatures))
         with stl_pictures.serving(pictures) as host:
             nights = [
                 _run_night(scratch, date, host, backbone) for date in (FIRST, SECOND)
@@ -84,11 +76,6 @@ def _write_catalog(
     products = {str(row["product"]) for row in pairs}
     kept = {name: categories[name] for name in sorted(products)}
     (folder / "fashion-cat.json").write_text(json.dumps(kept))
-
-
-def _pictures_folder(scratch: Path) -> Path:
-    """Where pictures are drawn; kept between runs where `STL_PICTURES` says so."""
-    return Path(os.environ.get("STL_PICTURES", scratch / "pictures"))
 
 
 def _write_backbone(scratch: Path) -> Path:

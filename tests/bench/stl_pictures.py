@@ -29,6 +29,9 @@ from PIL import Image
 from beam_jobs.catalogs.stl_catalog import image_path
 from beam_jobs.processors import usable_cores
 
+RELEASE = Path(os.environ.get("STL_DATA", "../shared/data/stl"))
+"""Folder of the release's files."""
+
 WIDTH_PX = 400  # of every picture below /400x/
 _HEIGHTS_PX = (300, 700)
 _GRAIN_PX = 7  # coarser pictures are smaller than real ones, finer ones larger
@@ -50,6 +53,27 @@ def draw(signature: str) -> bytes:
     buffer = io.BytesIO()
     Image.blend(tones, grain, 0.35).save(buffer, "JPEG", quality=85)
     return buffer.getvalue()
+
+
+def drawn_release(scratch: Path) -> Path:
+    """A folder with a picture for every signature that a pair of the release names.
+
+    Kept between runs where the environment variable `STL_PICTURES` names it.
+
+    Raises:
+        FileNotFoundError: the release's files are not there.
+    """
+    file = RELEASE / "fashion.json"
+    if not file.exists():
+        raise FileNotFoundError(
+            f"{RELEASE} holds no Shop-The-Look files; set STL_DATA=<folder>"
+        )
+    folder = Path(os.environ.get("STL_PICTURES", scratch / "pictures"))
+    signatures = {
+        str(row[key]) for row in read_pairs(file) for key in ("scene", "product")
+    }
+    draw_missing(folder, sorted(signatures))
+    return folder
 
 
 def draw_missing(folder: Path, signatures: Iterable[str]) -> None:

@@ -25,6 +25,7 @@ _TIMES = ("attempts", "elapsed_s")  # columns that differ between two equal fetc
 _OF_THE_RUN = ("asked_for", "computed", "cached")
 _POLL_S = 0.01
 _PATIENCE_S = 300.0
+_WORKER_PATIENCE_S = 20.0  # for a launcher to find that a worker is gone
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -40,6 +41,14 @@ class Job:
     module: str
     arguments: tuple[str, ...]
     begun: Callable[[Path], bool]
+
+    def in_processes(self, n_workers: int) -> Job:
+        """The same with Beam workers that are processes of their own."""
+        flags = (
+            "--direct_running_mode=multi_processing",
+            f"--direct_num_workers={n_workers}",
+        )
+        return dataclasses.replace(self, arguments=(*self.arguments, *flags))
 
     def command(self, root: Path) -> list[str]:
         """The command line."""
@@ -61,27 +70,42 @@ def run_whole(job: Job, root: Path) -> float:
         return time.monotonic() - begun
 
 
-def run_killed(job: Job, root: Path, *, after_s: float, worker: bool = False) -> bool:
+def run_killed(job: Job, root: Path, *, after_s: float) -> bool:
     """Kill a job so long after it came to its work, its children with it.
-
-    Args:
-        job: to run.
-        root: to run it in.
-        after_s: seconds of work before the kill.
-        worker: kill one of the worker processes, and the launcher only if it has not
-            ended by itself within its patience.
 
     Returns:
         Whether the job was still running.
     """
     with _started(job, root) as process:
-        _wait_for_work(job, root, process)
+        return _is_running_after(job, root, process, after_s)
+
+
+def run_with_killed_worker(job: Job, root: Path, *, after_s: float) -> bool:
+    """Kill one of a job's worker processes, and the rest once it has given up.
+
+    Returns:
+        Whether there was a worker to kill.
+    """
+    with _started(job, root) as process:
+        if not _is_running_after(job, root, process, after_s):
+            return False
+        workers = psutil.Process(process.pid).children(recursive=True)
+        if not workers:
+            return False
+        with contextlib.suppress(psutil.NoSuchProcess):
+            workers[-1].kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(after_s)
-        was_running = process.poll() is None
-        if was_running and worker:
-            _kill_worker(process)
-        return was_running
+            process.wait(_WORKER_PATIENCE_S)
+        return True
+
+
+def _is_running_after(
+    job: Job, root: Path, process: subprocess.Popen[bytes], seconds: float
+) -> bool:
+    _wait_for_work(job, root, process)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(seconds)
+    return process.poll() is None
 
 
 @contextlib.contextmanager
@@ -108,15 +132,6 @@ def _wait_for_work(job: Job, root: Path, process: subprocess.Popen[bytes]) -> No
         if time.monotonic() > deadline:
             raise AssertionError(f"{job.module} did not come to its work")
         time.sleep(_POLL_S)
-
-
-def _kill_worker(process: subprocess.Popen[bytes]) -> None:
-    workers = psutil.Process(process.pid).children(recursive=True)
-    if not workers:
-        raise AssertionError("the job has no worker process to kill")
-    workers[0].kill()
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(20)
 
 
 def contents(root: Path) -> dict[str, str]:

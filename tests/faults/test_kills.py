@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from killing import Job, contents, run_killed, run_whole
+from killing import Job, contents, run_killed, run_whole, run_with_killed_worker
 
 from examples.lookbook.generate import generate
 from examples.lookbook.host import serve
@@ -21,6 +21,7 @@ MOMENTS = int(os.environ.get("KILL_MOMENTS", "1"))
 _STAGES = ("fetch_images", "build_dataset", "validate_dataset", "extract_features")
 STAGES = _STAGES if MOMENTS > 1 else _STAGES[:2]
 """The jobs that are killed; the short form leaves those that load TensorFlow out."""
+BEAM_STAGES = ("fetch_images", "build_dataset", "extract_features")
 _DATE = "2026-01-01"
 
 
@@ -109,6 +110,21 @@ def test_job_killed_at_any_moment_ends_in_the_same_bytes(
     after_s = unit_interval("kill", stage, moment) * nights.whole_s[stage]
 
     run_killed(job, root, after_s=after_s)
+    run_whole(job, root)
+
+    assert contents(root) == nights.expected(stage)
+
+
+@pytest.mark.skipif(MOMENTS == 1, reason="slow; `make faults` kills workers")
+@pytest.mark.parametrize("moment", range(MOMENTS))
+@pytest.mark.parametrize("stage", BEAM_STAGES)
+def test_job_whose_worker_is_killed_ends_in_the_same_bytes(
+    nights: Nights, stage: str, moment: int, tmp_path: Path
+) -> None:
+    job, root = nights.jobs[stage].in_processes(2), nights.root_for(stage, tmp_path)
+    after_s = unit_interval("worker", stage, moment) * nights.whole_s[stage]
+
+    run_with_killed_worker(job, root, after_s=after_s)
     run_whole(job, root)
 
     assert contents(root) == nights.expected(stage)
