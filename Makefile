@@ -15,10 +15,15 @@ ROOT ?= ./runs
 RUN_DATE ?=
 PRESET ?=
 IMAGE_HOST ?=
+ALLOW_HOSTS ?=
+CONTACT ?=
+RETRY ?=
+NEGATIVES ?=
 BASELINE ?=
 ONLY ?=
 # They reach the commands through the environment, so that nothing in them is ever run.
-export DATA BACKBONE ROOT RUN_DATE PRESET IMAGE_HOST BASELINE ONLY
+export DATA BACKBONE ROOT RUN_DATE PRESET IMAGE_HOST ALLOW_HOSTS CONTACT RETRY
+export NEGATIVES BASELINE ONLY
 
 .PHONY: help
 help: ## List the targets and their options
@@ -30,6 +35,10 @@ help: ## List the targets and their options
 	  '  RUN_DATE=YYYY-MM-DD the partition to write (default: today, UTC)' \
 	  '  PRESET=<preset>     the model (default: paper)' \
 	  '  IMAGE_HOST=<url>    where the pictures are (default: DATA itself, served on this machine)' \
+	  '  ALLOW_HOSTS=<host,host:port>  hosts of pictures that may be at private addresses (default: none)' \
+	  '  CONTACT=<url|e-mail>  what hosts of pictures are told, to reach you by (default: nothing)' \
+	  '  RETRY=<retryable|failed|none>  failed pictures to ask for again (default: retryable)' \
+	  '  NEGATIVES=<uniform|popularity|hard>  how negatives are drawn (default: uniform)' \
 	  '  BASELINE=<previous|none|version>  what the data set is compared with (default: previous)'
 
 $(UV): infra/local/uv.txt
@@ -53,7 +62,8 @@ setup: $(VENV)/.ready ## Make the environment (.venv); every other target does i
 run: $(VENV)/.ready ## Run the nightly retraining once, through Airflow, on this machine
 	@$(BIN)/python -m infra.local.nightly --data "$$DATA" --backbone "$$BACKBONE" \
 	  --root "$$ROOT" --run-date "$$RUN_DATE" --preset "$$PRESET" \
-	  --image-host "$$IMAGE_HOST" --baseline "$$BASELINE"
+	  --image-host "$$IMAGE_HOST" --allow-hosts "$$ALLOW_HOSTS" --contact "$$CONTACT" \
+	  --retry "$$RETRY" --negatives "$$NEGATIVES" --baseline "$$BASELINE"
 
 .PHONY: test
 test: $(VENV)/.ready ## Run the tests

@@ -150,6 +150,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "dataset": version,
                 "catalog": catalog.version,
                 "domain": catalog.domain,
+                **({"mined_with": champion.run_id} if champion else {}),
             },
             counts=manifest["counts"],
             seconds=round(time.monotonic() - started, 3),

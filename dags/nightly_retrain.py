@@ -157,6 +157,13 @@ with DAG(
             pattern="^(https?://.*)?$",
             description="Host of the pictures; empty for tables, which give addresses",
         ),
+        "allow_hosts": Param(
+            "",
+            type="string",
+            pattern=r"^[\w.:,\[\]-]*$",
+            description="Hosts of pictures that may be at private addresses, as host "
+            "or host:port with commas between them",
+        ),
         "contact": Param(
             "",
             type="string",
@@ -199,6 +206,7 @@ with DAG(
         "fetch_images",
         timeout_h=6,
         image_host="{{ params.image_host }}",
+        allow_hosts="{{ params.allow_hosts }}",
         contact="{{ params.contact }}",
         retry="{{ params.retry }}",
         **CATALOG_OPTIONS,

@@ -41,6 +41,11 @@ def open_atomic(path: epath.Path) -> Iterator[IO[bytes]]:
         temporary.unlink(missing_ok=True)
 
 
+def is_local(path: epath.Path | str) -> bool:
+    """Whether a path is of this machine's file system, not of an object store."""
+    return "://" not in str(path)
+
+
 def write_atomic(path: epath.Path, data: bytes) -> None:
     """Write a file so that no reader ever sees a part of it; see `open_atomic`."""
     with open_atomic(path) as file:

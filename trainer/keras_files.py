@@ -31,17 +31,16 @@ def write_keras_file(model: keras.Model, path: epath.Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         saved = Path(scratch) / path.name
         model.save(saved)
-        with (
-            zipfile.ZipFile(saved) as source,
-            storage.open_atomic(path) as file,
-            zipfile.ZipFile(file, "w") as target,
-        ):
+        # Not straight to the path: files of an object store cannot be gone back in.
+        timeless = Path(scratch) / "timeless.zip"
+        with zipfile.ZipFile(saved) as source, zipfile.ZipFile(timeless, "w") as target:
             for name in source.namelist():
                 data = source.read(name)
                 if name in _REWRITTEN:
                     data = json.dumps(_REWRITTEN[name](json.loads(data))).encode()
                 # Without a date of its own, an entry is of the first day of zip.
                 target.writestr(zipfile.ZipInfo(name), data)
+        storage.write_atomic(path, timeless.read_bytes())
 
 
 def _without_date(metadata: dict[str, Any]) -> dict[str, Any]:

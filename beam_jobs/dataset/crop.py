@@ -46,6 +46,12 @@ def largest_strip(box: Box, rule: CropRule) -> Box | None:
     return largest if largest.area >= rule.min_crop_area else None
 
 
+def crop_pixels(box: Box, rule: CropRule, width: int, height: int) -> PixelBox | None:
+    """Where a scene of a size is cut; None where the crop would be too small."""
+    strip = largest_strip(box, rule)
+    return strip and strip_pixels(strip, width, height)
+
+
 def strip_pixels(strip: Box, width: int, height: int) -> PixelBox | None:
     """The whole pixels inside a strip: edges are rounded inwards.
 

@@ -35,6 +35,7 @@ def checked_counts(
     catalog = sources.catalog
     splits = count_values(folder / "pairs.parquet", "split")
     strategies = count_values(folder / "pairs.parquet", "negative_strategy")
+    negatives = _count_negatives(folder / "pairs.parquet")
     rejected = count_values(folder / "rejections.parquet", "code")
     pairs_rejected = rejected.total() - len(catalog.rejections)
     if len(catalog.pairs) != splits.total() + pairs_rejected:
@@ -55,6 +56,7 @@ def checked_counts(
         "pairs": splits.total(),
         **{f"pairs_{split}": splits[split] for split in Split},
         **{f"pairs_mined_{name}": strategies[name] for name in sorted(strategies)},
+        **negatives,
         "triplets": _checked_triplets(folder, marks, triplets_per_pair),
         "rejected": rejected.total(),
         **{code: rejected[code] for code in sorted(rejected)},
@@ -68,6 +70,15 @@ def count_values(table: epath.Path, column: str) -> Counter[str]:
         for found in part[column].value_counts().to_pylist():
             counts[found["values"]] += found["counts"]
     return counts
+
+
+def _count_negatives(pairs: epath.Path) -> dict[str, int]:
+    """All negatives, and where a model mined them how many are semi-hard."""
+    total = hard = 0
+    for part in dataset_tables.read_parts(pairs, ["negative_ids", "hard_negatives"]):
+        total += pc.sum(pc.list_value_length(part["negative_ids"])).as_py() or 0
+        hard += pc.sum(part["hard_negatives"]).as_py() or 0
+    return {"negatives": total} | ({"negatives_semi_hard": hard} if hard else {})
 
 
 def _checked_triplets(

@@ -6,12 +6,12 @@ stay, everything else is cheap and made again. The manifest comes last.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future
 from typing import Any
 
 import apache_beam as beam
@@ -36,7 +36,7 @@ from beam_jobs.dataset.dataset_sources import (
     measure_crops,
 )
 from beam_jobs.dataset.dataset_transforms import LocatedPair
-from beam_jobs.dataset.early_crops import CROPS, SceneCrops, cut_ahead
+from beam_jobs.dataset.early_crops import CROPS, SceneCrops, cutting_ahead
 from beam_jobs.dataset.helpers import start_helpers
 from beam_jobs.dataset.shard_files import (
     INDEX_TABLE,
@@ -92,31 +92,32 @@ def write_dataset(
     log.info("writing %s%s", folder, f", {kept} shards are there" if kept else "")
     pairs, rejections = _locate(sources)
     cropped = locate_crops(pairs, rules.crop)
-    # A killed job's shards need few of them; the others cut their own.
-    cutting = [] if kept else _cut_ahead(folder, cropped, helpers)
-    staged = stage_inputs(
-        folder / _INPUTS,
-        pairs=pairs,
-        scenes=sources.scenes.values(),
-        products=sources.products.values(),
-        rejections=rejections,
-    )
-    crop_ratio = measure_crops(cropped)
-    plan = DatasetPlan(
-        folder,
-        sources.catalog.domain,
-        rules,
-        crop_ratio,
-        provenance,
-        champion,
-        helpers,
-    )
-    try:
+    with contextlib.ExitStack() as stack:
+        # Where a killed job left shards, the others cut their own: few are missing.
+        if helpers and not kept and storage.is_local(folder):
+            scenes = _scene_crops(cropped)
+            stack.enter_context(
+                cutting_ahead(start_helpers(helpers), folder / CROPS, scenes)
+            )
+        staged = stage_inputs(
+            folder / _INPUTS,
+            pairs=pairs,
+            scenes=sources.scenes.values(),
+            products=sources.products.values(),
+            rejections=rejections,
+        )
+        crop_ratio = measure_crops(cropped)
+        plan = DatasetPlan(
+            folder,
+            sources.catalog.domain,
+            rules,
+            crop_ratio,
+            provenance,
+            champion,
+            helpers,
+        )
         with beam.Pipeline(options=options) as pipeline:
             add_dataset_steps(pipeline, staged, plan)
-    finally:
-        for unit in cutting:
-            unit.cancel()
     marks = read_marks(folder)
     counts = checked_counts(
         folder, sources, marks, triplets_per_pair=rules.triplets_per_pair
@@ -175,12 +176,8 @@ def _locate(sources: DatasetSources) -> tuple[list[LocatedPair], list[Rejection]
     return pairs, rejections
 
 
-def _cut_ahead(
-    folder: epath.Path, cropped: Sequence[Cropped], helpers: int
-) -> list[Future[None]]:
-    """Have the helpers, if there are any, cut what all shards will want."""
-    if not helpers:
-        return []
+def _scene_crops(cropped: Sequence[Cropped]) -> list[SceneCrops]:
+    """What all shards together will want cut, scene by scene."""
     scenes = []
     by_scene = itertools.groupby(cropped, key=lambda item: item[0].scene.sha256)
     for sha256, of_scene in by_scene:
@@ -189,7 +186,7 @@ def _cut_ahead(
         if location is not None:
             places = dict.fromkeys(crop for _, crop in items)
             scenes.append(SceneCrops(sha256, location, tuple(places)))
-    return cut_ahead(start_helpers(helpers), folder / CROPS, scenes)
+    return scenes
 
 
 def _audit(folder: epath.Path, sources: DatasetSources, rules: DatasetRules) -> None:
@@ -223,8 +220,8 @@ def _complete(
     write_statistics(folder, {split: statistics[split] for split in shards})
     (folder / _INPUTS).rmtree()
     write_tfds_metadata(folder, shards)
-    (folder / MARKS).rmtree()
     (folder / CROPS).rmtree(missing_ok=True)
+    (folder / MARKS).rmtree()
     storage.write_manifest(folder, {**manifest, "shards": shards})
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from beam_jobs.catalogs.catalog import Catalog, Pair, Rejection
-from beam_jobs.dataset.crop import CropRule, largest_strip, strip_pixels
+from beam_jobs.dataset.crop import CropRule, crop_pixels
 from beam_jobs.dataset.dataset_transforms import LocatedPair, Product, Scene, reject
 from beam_jobs.dataset.shard_sizes import crop_estimate
 from beam_jobs.image_status import Known, image_status
@@ -140,5 +140,4 @@ def _measure(item: Cropped) -> tuple[int, float]:
 def _crop(item: LocatedPair, rule: CropRule) -> PixelBox | None:
     if not item.pair.is_usable:
         return None
-    strip = largest_strip(item.pair.box, rule)
-    return strip and strip_pixels(strip, item.scene.width, item.scene.height)
+    return crop_pixels(item.pair.box, rule, item.scene.width, item.scene.height)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import apache_beam as beam
 
 from beam_jobs.catalogs.catalog import Pair, Rejection
-from beam_jobs.dataset.crop import CropRule, largest_strip, strip_pixels
+from beam_jobs.dataset.crop import CropRule, crop_pixels
 from beam_jobs.mining.negatives import Candidate, Strategy
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.codes import PairCode, Split
@@ -134,8 +134,7 @@ class CutCrops(beam.DoFn):
     def process(self, item: LocatedPair) -> Iterator[Any]:
         """Cut one pair."""
         scene = item.scene
-        strip = largest_strip(item.pair.box, self._rule)
-        crop = strip and strip_pixels(strip, scene.width, scene.height)
+        crop = crop_pixels(item.pair.box, self._rule, scene.width, scene.height)
         if crop is None:
             yield beam.pvalue.TaggedOutput(
                 REJECTED, reject(item.pair, PairCode.CROP_TOO_SMALL)

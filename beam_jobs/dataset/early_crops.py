@@ -7,9 +7,11 @@ that is not is cut then, and is the same. No Beam here, helper processes import 
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import wait
 from typing import NamedTuple
 
 from etils import epath
@@ -20,6 +22,8 @@ from beam_jobs.pictures import encode_jpeg, open_jpeg
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.parquet_files import read_parquet
 from tfrecords_schema.segments import INDEX, RecordLocation, SegmentWriter, part_paths
+
+log = logging.getLogger(__name__)
 
 CROPS = "crops"
 """Their folder, in the data set's until it is complete."""
@@ -59,25 +63,40 @@ def cut(jpeg: bytes, crops: Iterable[PixelBox]) -> dict[PixelBox, CutCrop]:
     }
 
 
-def cut_ahead(
+@contextlib.contextmanager
+def cutting_ahead(
     helpers: Helpers, folder: epath.Path, scenes: Sequence[SceneCrops]
-) -> list[Future[None]]:
-    """Have helpers cut scenes into a folder, before whatever they are given next.
+) -> Iterator[None]:
+    """Have helpers cut scenes, before whatever they are given next.
+
+    Nobody waits for it until the context ends; what has not been begun then is not
+    wanted any more.
 
     Args:
         helpers: who work.
         folder: for the crops alone.
         scenes: what to cut.
-
-    Returns:
-        What is under way. Nobody needs to wait for it.
     """
     units = [scenes[start : start + UNIT] for start in range(0, len(scenes), UNIT)]
     writer = SegmentWriter(str(folder), CROPS, len(units))
-    return [
+    cutting = [
         helpers.submit(cut_unit, writer, number, unit)
         for number, unit in enumerate(units)
     ]
+    try:
+        yield
+    finally:
+        for future in cutting:
+            future.cancel()
+        wait(cutting)
+        failures = [f.exception() for f in cutting if not f.cancelled()]
+        if any(failures):
+            log.warning(
+                "%d of %d units of crops failed and were cut with their shards: %s",
+                sum(failure is not None for failure in failures),
+                len(cutting),
+                next(failure for failure in failures if failure),
+            )
 
 
 def cut_unit(writer: SegmentWriter, unit: int, scenes: Sequence[SceneCrops]) -> None:
@@ -113,7 +132,7 @@ class EarlyCrops:
         """Begin with none.
 
         Args:
-            folder: of `cut_ahead`; it need not be there.
+            folder: of `cutting_ahead`; it need not be there.
         """
         self._folder = folder
         self._places: dict[str, RecordLocation] = {}
@@ -122,18 +141,21 @@ class EarlyCrops:
 
     def refresh(self) -> None:
         """Look for what has been cut since."""
-        if not self._folder.exists():
-            return
-        for part in part_paths(self._folder, INDEX):
-            if part.name in self._parts:
-                continue
-            with part.open("rb") as file:
+        there = self._folder.exists()
+        parts = {p.name: p for p in part_paths(self._folder, INDEX)} if there else {}
+        if not self._parts <= parts.keys():  # the folder is another one
+            self._places.clear()
+            self._parts.clear()
+            self._reader.close()
+        for name in parts.keys() - self._parts:
+            with parts[name].open("rb") as file:
                 rows = read_parquet(file).to_pylist()
+            # One text for all crops of a file.
+            paths = {row["shard"]: str(self._folder / row["shard"]) for row in rows[:1]}
             for row in rows:
-                path = str(self._folder / row["shard"])
-                place = RecordLocation(path, row["offset"], row["bytes"])
+                place = RecordLocation(paths[row["shard"]], row["offset"], row["bytes"])
                 self._places[row["key"]] = place
-            self._parts.add(part.name)
+            self._parts.add(name)
 
     def find(
         self, sha256: str, crops: Iterable[PixelBox]

@@ -8,14 +8,18 @@ from typing import IO
 
 from etils import epath
 
+from tfrecords_schema import storage
 from tfrecords_schema.errors import CorruptRecordError
 from tfrecords_schema.records import decode_image
 from tfrecords_schema.segments import RecordLocation
 from tfrecords_schema.tfrecord_files import FRAME_BYTES, read_record
 
-OPEN_FILES = 256
+OPEN_FILES = 128
 """Shards that a reader keeps open: opening one costs more than reading a picture, and
-negatives lie anywhere in the store. A quarter of what a process may usually open."""
+negatives lie anywhere in the store. An eighth of what a process may usually open."""
+
+REMOTE_FILES = 16
+"""The same of an object store, whose files have large buffers."""
 
 
 class PictureReader:
@@ -54,7 +58,8 @@ class PictureReader:
 
     def _open(self, path: str) -> IO[bytes]:
         if path not in self._files:
-            if len(self._files) >= OPEN_FILES:
+            at_most = OPEN_FILES if storage.is_local(path) else REMOTE_FILES
+            if len(self._files) >= at_most:
                 self._files.popitem(last=False)[1].close()
             self._files[path] = epath.Path(path).open("rb")
         self._files.move_to_end(path)

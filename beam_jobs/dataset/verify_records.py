@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import IO
 
 from etils import epath
@@ -17,7 +16,9 @@ from tfrecords_schema.records import TripletRecord, decode_triplet
 from tfrecords_schema.statistics import TripletStatistics
 from tfrecords_schema.tfrecord_files import read_records
 
-_BATCH = 64  # records held for their statistics: some megabytes
+# Records held for their statistics: so many, and of large pictures fewer.
+_BATCH = 64
+_BATCH_BYTES = 32 << 20
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError)  # what Pillow raises on bad bytes
 
 
@@ -74,10 +75,23 @@ def verify_shard(path: str, decoded: DecodedContents | None = None) -> VerifiedS
     found = VerifiedShard()
     decoded = decoded or DecodedContents()
     with epath.Path(path).open("rb") as file:
-        for records in itertools.batched(_checked(file, path, decoded), _BATCH):
+        for records in _batches(_checked(file, path, decoded)):
             found.keys += [triplet_key(r.pair_id, r.negative_index) for r in records]
             found.statistics.add(records)
     return found
+
+
+def _batches(records: Iterable[TripletRecord]) -> Iterator[list[TripletRecord]]:
+    batch: list[TripletRecord] = []
+    size = 0
+    for record in records:
+        batch.append(record)
+        size += len(record.scene_crop) + len(record.product) + len(record.negative)
+        if len(batch) == _BATCH or size >= _BATCH_BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def _checked(

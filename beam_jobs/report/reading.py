@@ -12,6 +12,8 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import pyarrow as pa
+import pyarrow.compute as pc
 from etils import epath
 
 from beam_jobs.report.facts import (
@@ -173,12 +175,11 @@ def _with_boxes(
     """The entries with their boxes, which the data set's table of pairs knows."""
     if not entries or pairs is None or not pairs.exists():
         return entries
-    wanted = {entry.pair_id for entry in entries}
+    wanted = pa.array([entry.pair_id for entry in entries])
     boxes = {
         row["pair_id"]: Box(*row["box"])
         for part in read_parts(pairs, ["pair_id", "box"])
-        for row in part.to_pylist()
-        if row["pair_id"] in wanted
+        for row in part.filter(pc.is_in(part["pair_id"], wanted)).to_pylist()
     }
     return tuple(
         dataclasses.replace(entry, box=boxes.get(entry.pair_id)) for entry in entries

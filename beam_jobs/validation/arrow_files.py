@@ -13,9 +13,22 @@ import pyarrow as pa
 import pyarrow.fs as pafs
 from etils import epath
 
+from tfrecords_schema import storage
 
-def arrow_filesystem() -> pafs.FileSystem:
-    """A read-only file system for Arrow."""
+
+def arrow_filesystem(folder: epath.Path) -> pafs.FileSystem:
+    """A read-only file system for Arrow, of a folder's kind.
+
+    Arrow's own where it is local: a thread of Arrow's that still holds a Python file
+    when the process ends may abort it, see `tfrecords_schema.parquet_files`.
+    """
+    if storage.is_local(folder):
+        return pafs.LocalFileSystem()
+    return remote_filesystem()
+
+
+def remote_filesystem() -> pafs.FileSystem:
+    """One that opens whatever `epath` opens."""
     return pafs.PyFileSystem(_PathFiles())
 
 

@@ -176,7 +176,7 @@ def _open(path: epath.Path) -> ds.Dataset:
         # Columns come from the files alone, never from a folder's name.
         return ds.dataset(
             [str(part) for part in part_files(path)],
-            filesystem=arrow_filesystem(),
+            filesystem=arrow_filesystem(path),
             format="parquet",
             partitioning=None,
         )

@@ -14,9 +14,11 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+from beam_jobs.fetching.fetch_work import Retry
+from beam_jobs.mining.negatives import Strategy
 from examples.lookbook.host import serve
 from infra.local.catalogs import find_catalog
 from infra.local.progress import StageProgress
@@ -37,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     root.mkdir(parents=True, exist_ok=True)
     backbone = _backbone(arguments.backbone)
     preset = parse_preset(arguments.preset or Preset.PAPER)
+    given = given_parameters(arguments)
     catalog = find_catalog(arguments.data, root / "sources")
     environment = _airflow_environment()
     _migrate(environment)
@@ -48,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "image_host": host,
             "backbone": backbone,
             "preset": preset.value,
-            "validation_baseline": arguments.baseline or "previous",
+            **given,
         }
         _run_dag(conf, run_date, environment)
     _say_where(Root.of(str(root)), run_date)
@@ -68,7 +71,36 @@ def _parser() -> argparse.ArgumentParser:
         help="data set to compare with: previous, none, <version>",
     )
     parser.add_argument("--image-host", default="", help="URL of the pictures")
+    parser.add_argument(
+        "--allow-hosts", default="", help="hosts that may be at private addresses"
+    )
+    parser.add_argument("--contact", default="", help="URL or e-mail for hosts")
+    parser.add_argument("--retry", default="", help="retryable, failed or none")
+    parser.add_argument("--negatives", default="", help="uniform, popularity or hard")
     return parser
+
+
+def given_parameters(arguments: argparse.Namespace) -> dict[str, str]:
+    """The parameters of the DAG that were given; it knows what the others are.
+
+    Raises:
+        InputError: one of them has no such value.
+    """
+    _check_choice("RETRY", arguments.retry, Retry)
+    _check_choice("NEGATIVES", arguments.negatives, Strategy)
+    parameters = {
+        "allow_hosts": arguments.allow_hosts,
+        "contact": arguments.contact,
+        "retry": arguments.retry,
+        "negative_strategy": arguments.negatives,
+        "validation_baseline": arguments.baseline,
+    }
+    return {name: value for name, value in parameters.items() if value}
+
+
+def _check_choice(option: str, value: str, choices: Iterable[str]) -> None:
+    if value and value not in list(choices):
+        raise InputError(f"{option}={value} is not one of {', '.join(choices)}")
 
 
 def _today() -> str:

@@ -165,6 +165,18 @@ def test_input_that_was_refused_is_not_tried_again_and_anything_else_is(
     assert {action for of in decided.values() for action in of.values()} == {None}
 
 
+def test_hosts_that_may_be_private_are_none_unless_they_are_named(
+    dag: dict[str, Any],
+) -> None:
+    assert "{{ params.allow_hosts }}" in str(dag["tasks"]["fetch_images"])
+    assert dag["params"]["allow_hosts"] == ""
+    pattern = dag["schemas"]["allow_hosts"]["pattern"]
+    for value in ("", "cdn.local", "10.0.0.7:8080,[::1]:80"):
+        assert re.search(pattern, value), value
+    for value in ("a b", "$(x)", "a;b", "http://a/"):
+        assert not re.search(pattern, value), value
+
+
 def test_the_baseline_of_validation_is_a_parameter_and_safe_in_a_path(
     dag: dict[str, Any],
 ) -> None:

@@ -87,16 +87,22 @@ def run_with_killed_worker(job: Job, root: Path, *, after_s: float) -> bool:
         Whether there was a worker to kill.
     """
     with _started(job, root) as process:
+        while not (workers := _workers(process)) and process.poll() is None:
+            time.sleep(_POLL_S)
         if not _is_running_after(job, root, process, after_s):
             return False
-        workers = psutil.Process(process.pid).children(recursive=True)
-        if not workers:
-            return False
+        workers = _workers(process) or workers
         with contextlib.suppress(psutil.NoSuchProcess):
             workers[-1].kill()
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_WORKER_PATIENCE_S)
         return True
+
+
+def _workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return psutil.Process(process.pid).children(recursive=True)
+    return []
 
 
 def _is_running_after(

@@ -5,8 +5,6 @@ from __future__ import annotations
 import collections
 
 import pytest
-
-# The mutations are a helper of the unit tests.
 from picture_mutations import mutation, seed_pictures
 
 from beam_jobs.pictures import Picture, PictureLimits, check_picture, open_jpeg

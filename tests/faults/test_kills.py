@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,22 @@ class Nights:
         """A root in which the job is the next."""
         return Path(shutil.copytree(self._before(stage), scratch / "root"))
 
+    def killed_root(
+        self, stage: str, scratch: Path, share: float, kill: Callable[..., bool]
+    ) -> Path:
+        """A root that a job was killed in, after a share of what it takes undisturbed.
+
+        Raises:
+            AssertionError: it had always ended before.
+        """
+        for attempt in range(
+            5
+        ):  # today's job may be quicker: then it is killed earlier
+            root = self.root_for(stage, scratch / str(attempt))
+            if kill(root, after_s=share * self.whole_s[stage] / 2**attempt):
+                return root
+        raise AssertionError(f"{stage} was never caught at its work")
+
 
 @pytest.fixture(scope="module")
 def nights(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nights]:
@@ -106,10 +123,9 @@ def _has(folder: str) -> Callable[[Path], bool]:
 def test_job_killed_at_any_moment_ends_in_the_same_bytes(
     nights: Nights, stage: str, moment: int, tmp_path: Path
 ) -> None:
-    job, root = nights.jobs[stage], nights.root_for(stage, tmp_path)
-    after_s = unit_interval("kill", stage, moment) * nights.whole_s[stage]
+    job, share = nights.jobs[stage], unit_interval("kill", stage, moment)
+    root = nights.killed_root(stage, tmp_path, share, kill=partial(run_killed, job))
 
-    run_killed(job, root, after_s=after_s)
     run_whole(job, root)
 
     assert contents(root) == nights.expected(stage)
@@ -121,10 +137,10 @@ def test_job_killed_at_any_moment_ends_in_the_same_bytes(
 def test_job_whose_worker_is_killed_ends_in_the_same_bytes(
     nights: Nights, stage: str, moment: int, tmp_path: Path
 ) -> None:
-    job, root = nights.jobs[stage].in_processes(2), nights.root_for(stage, tmp_path)
-    after_s = unit_interval("worker", stage, moment) * nights.whole_s[stage]
+    job = nights.jobs[stage].in_processes(2)
+    kill, share = partial(run_with_killed_worker, job), unit_interval(stage, moment)
+    root = nights.killed_root(stage, tmp_path, share, kill=kill)
 
-    run_with_killed_worker(job, root, after_s=after_s)
     run_whole(job, root)
 
     assert contents(root) == nights.expected(stage)

@@ -109,7 +109,12 @@ def test_hard_negatives_say_of_each_pair_how_they_were_drawn(
     assert strategies == {"hard": len(known), "uniform": len(new)}
     assert receipt.counts["pairs_mined_hard"] == len(known)
     assert receipt.counts["pairs_mined_uniform"] == len(new)
-    assert any(row["hard_negatives"] for row in mined.values())
+    assert receipt.counts["negatives"] == sum(
+        len(row["negative_ids"]) for row in mined.values()
+    )
+    semi_hard = sum(row["hard_negatives"] for row in mined.values())
+    assert receipt.counts["negatives_semi_hard"] == semi_hard > 0
+    assert receipt.outputs["mined_with"] == "m1"
     for row in new:
         assert mined[row["pair_id"]]["negative_ids"] == row["negative_ids"]
     (note,) = receipt.notes
@@ -146,6 +151,8 @@ def test_popularity_is_another_version_and_says_so(root: Root, catalog: Path) ->
 
     assert receipt.outputs["dataset"] != before.outputs["dataset"]
     assert receipt.counts["pairs_mined_popularity"] == receipt.counts["pairs"]
+    assert "negatives_semi_hard" not in receipt.counts
+    assert "mined_with" not in receipt.outputs
     assert receipt.notes == ()
 
 

@@ -62,7 +62,7 @@ def parts(tmp_path: Path) -> list[str]:
 
 
 def open_table(names: list[str]) -> ds.Dataset:
-    filesystem = arrow_files.arrow_filesystem()
+    filesystem = arrow_files.remote_filesystem()
     return ds.dataset(names, filesystem=filesystem, format="parquet")
 
 
@@ -98,7 +98,7 @@ def test_file_of_another_format_is_invalid(tmp_path: Path) -> None:
 
 def test_what_a_name_is_can_be_asked(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    filesystem = arrow_files.arrow_filesystem()
+    filesystem = arrow_files.remote_filesystem()
     names = [str(epath.Path(tmp_path) / name) for name in ("", "file", "gone")]
 
     found = [info.type.name for info in filesystem.get_file_info(names)]
@@ -107,7 +107,7 @@ def test_what_a_name_is_can_be_asked(tmp_path: Path) -> None:
 
 
 def test_nothing_is_written(tmp_path: Path) -> None:
-    filesystem = arrow_files.arrow_filesystem()
+    filesystem = arrow_files.remote_filesystem()
 
     with pytest.raises(NotImplementedError, match="only read"):
         filesystem.open_output_stream(str(tmp_path / "new"))

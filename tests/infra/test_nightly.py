@@ -1,0 +1,41 @@
+"""The options of `make run` that go to the DAG as its parameters."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.local.nightly import _parser, given_parameters
+from tfrecords_schema.errors import InputError
+
+
+def test_only_what_was_given_reaches_the_dag() -> None:
+    # As `make` passes them: an option that is not set is empty.
+    empty = ["--contact", "", "--retry", "", "--negatives", "", "--baseline", ""]
+    assert given_parameters(_parser().parse_args(empty)) == {}
+
+    given = [
+        *("--allow-hosts", "cdn.local:8080,10.0.0.7"),
+        *("--contact", "ops@example.org"),
+        *("--retry", "failed"),
+        *("--negatives", "hard"),
+        *("--baseline", "none"),
+    ]
+    assert given_parameters(_parser().parse_args(given)) == {
+        "allow_hosts": "cdn.local:8080,10.0.0.7",
+        "contact": "ops@example.org",
+        "retry": "failed",
+        "negative_strategy": "hard",
+        "validation_baseline": "none",
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("--negatives", "NEGATIVES=best is not one of uniform, popularity, hard"),
+        ("--retry", "RETRY=best is not one of retryable, failed, none"),
+    ],
+)
+def test_value_that_does_not_exist_names_the_option(option: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        given_parameters(_parser().parse_args([option, "best"]))
