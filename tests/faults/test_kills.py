@@ -69,9 +69,7 @@ class Nights:
         Raises:
             AssertionError: it had always ended before.
         """
-        for attempt in range(
-            5
-        ):  # today's job may be quicker: then it is killed earlier
+        for attempt in range(5):  # where the job is quicker, it is killed earlier
             root = self.root_for(stage, scratch / str(attempt))
             if kill(root, after_s=share * self.whole_s[stage] / 2**attempt):
                 return root
