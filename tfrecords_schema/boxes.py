@@ -37,6 +37,11 @@ class PixelBox(NamedTuple):
     right: int
     bottom: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height."""
+        return self.right - self.left, self.bottom - self.top
+
 
 WHOLE = Box(0.0, 0.0, 1.0, 1.0)
 

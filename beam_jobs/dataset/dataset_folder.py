@@ -36,7 +36,7 @@ from beam_jobs.dataset.dataset_sources import (
     measure_crops,
 )
 from beam_jobs.dataset.dataset_transforms import LocatedPair
-from beam_jobs.dataset.early_crops import CROPS, SceneCrops, cutting_ahead
+from beam_jobs.dataset.early_work import EARLY, SceneCrops, working_ahead
 from beam_jobs.dataset.helpers import start_helpers
 from beam_jobs.dataset.shard_files import (
     INDEX_TABLE,
@@ -53,6 +53,7 @@ from tfrecords_schema import storage
 from tfrecords_schema.codes import Split
 from tfrecords_schema.dataset_tables import table_path
 from tfrecords_schema.errors import InputError
+from tfrecords_schema.segments import RecordLocation
 from tfrecords_schema.statistics import TripletStatistics
 from tfrecords_schema.statistics_files import write_statistics
 from tfrecords_schema.tfds_metadata import shard_name, write_tfds_metadata
@@ -95,9 +96,13 @@ def write_dataset(
     with contextlib.ExitStack() as stack:
         # Where a killed job left shards, the others cut their own: few are missing.
         if helpers and not kept and storage.is_local(folder):
-            scenes = _scene_crops(cropped)
             stack.enter_context(
-                cutting_ahead(start_helpers(helpers), folder / CROPS, scenes)
+                working_ahead(
+                    start_helpers(helpers),
+                    folder / EARLY,
+                    _scene_crops(cropped),
+                    _product_pictures(sources),
+                )
             )
         staged = stage_inputs(
             folder / _INPUTS,
@@ -189,6 +194,12 @@ def _scene_crops(cropped: Sequence[Cropped]) -> list[SceneCrops]:
     return scenes
 
 
+def _product_pictures(sources: DatasetSources) -> list[RecordLocation]:
+    """The pictures that may come to be a product or a negative, as they lie."""
+    found = {product.location for product in sources.products.values()}
+    return sorted(location for location in found if location is not None)
+
+
 def _audit(folder: epath.Path, sources: DatasetSources, rules: DatasetRules) -> None:
     """Look at what was written as a stranger would, and leave the reports beside it.
 
@@ -220,7 +231,7 @@ def _complete(
     write_statistics(folder, {split: statistics[split] for split in shards})
     (folder / _INPUTS).rmtree()
     write_tfds_metadata(folder, shards)
-    (folder / CROPS).rmtree(missing_ok=True)
+    (folder / EARLY).rmtree(missing_ok=True)
     (folder / MARKS).rmtree()
     storage.write_manifest(folder, {**manifest, "shards": shards})
 

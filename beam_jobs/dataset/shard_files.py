@@ -7,14 +7,15 @@ that have none.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from etils import epath
 from PIL import Image
 
-from beam_jobs.dataset.early_crops import CROPS, EarlyCrops
+from beam_jobs.dataset.early_work import EARLY, CutCrop, EarlyWork
 from beam_jobs.dataset.picture_reader import PictureReader
 from beam_jobs.dataset.triplets import (
     Provenance,
@@ -25,8 +26,10 @@ from beam_jobs.dataset.triplets import (
 )
 from beam_jobs.dataset.verify_records import DecodedContents, verify_shard
 from tfrecords_schema import dataset_tables, segments, storage
+from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.errors import CorruptRecordError
 from tfrecords_schema.records import image_features, triplet_features
+from tfrecords_schema.segments import RecordLocation
 from tfrecords_schema.statistics import TripletStatistics
 
 INDEX_TABLE = "triplets-index"
@@ -52,15 +55,17 @@ def make_shard(
         CorruptRecordError: what was read is not what was written.
     """
     path = epath.Path(folder) / name
-    crops = _early_crops(folder)
-    crops.refresh()
-    rows = segments.write_shard(path, _records(plans, provenance, crops))
-    found = verify_shard(str(path), _decoded())
+    early, decoded = _early_work(folder), _decoded()
+    early.refresh()
+    with contextlib.closing(_Pictures(early, decoded)) as pictures:
+        rows = segments.write_shard(path, _records(plans, provenance, pictures))
+    found = verify_shard(str(path), decoded)
     if found.keys != [row["key"] for row in rows]:
         raise CorruptRecordError(
             f"{path}: {len(rows)} records written, {len(found.keys)} read back, or "
             "others"
         )
+    storage.settle(path)
     sources = [row for plan in plans for row in provenance_rows(plan)]
     index = [row | source for row, source in zip(rows, sources, strict=True)]
     dataset_tables.write_table(
@@ -75,14 +80,34 @@ def make_shard(
 
 
 def _records(
-    plans: Iterable[TripletPlan], provenance: Provenance, crops: EarlyCrops
+    plans: Iterable[TripletPlan], provenance: Provenance, pictures: _Pictures
 ) -> Iterator[tuple[str, bytes]]:
-    reader = PictureReader()
-    try:
-        for of_scene in same_scene(plans, PAIRS_AT_A_TIME):
-            yield from render(of_scene, reader.read, provenance, crops.find)
-    finally:
-        reader.close()
+    for of_scene in same_scene(plans, PAIRS_AT_A_TIME):
+        yield from render(of_scene, pictures.read, provenance, pictures.find)
+
+
+class _Pictures:
+    """Where the pictures of a shard come from; notes those that are known to decode."""
+
+    def __init__(self, early: EarlyWork, decoded: DecodedContents) -> None:
+        self._early = early
+        self._decoded = decoded
+        self._reader = PictureReader()
+        self.close = self._reader.close
+
+    def read(self, location: RecordLocation) -> bytes:
+        jpeg = self._reader.read(location)
+        if self._early.was_decoded(location):
+            self._decoded.add(jpeg)
+        return jpeg
+
+    def find(
+        self, sha256: str, crops: Collection[PixelBox]
+    ) -> dict[PixelBox, CutCrop] | None:
+        found = self._early.find(sha256, crops)
+        for crop, cut in (found or {}).items():
+            self._decoded.add(cut.jpeg, crop.size)
+        return found
 
 
 def warm_up() -> None:
@@ -93,9 +118,9 @@ def warm_up() -> None:
 
 
 @functools.lru_cache(maxsize=1)
-def _early_crops(folder: str) -> EarlyCrops:
-    """What has been cut for a data set."""
-    return EarlyCrops(epath.Path(folder) / CROPS)
+def _early_work(folder: str) -> EarlyWork:
+    """What was done ahead for a data set."""
+    return EarlyWork(epath.Path(folder) / EARLY)
 
 
 @functools.cache

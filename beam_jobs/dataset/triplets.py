@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from beam_jobs.dataset.early_crops import CutCrop, cut
+from beam_jobs.dataset.early_work import CutCrop, cut
 from tfrecords_schema.boxes import Box, PixelBox, to_pixels
 from tfrecords_schema.records import TripletRecord, encode_triplet
 from tfrecords_schema.segments import RecordLocation

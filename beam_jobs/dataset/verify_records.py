@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Iterable, Iterator
 from typing import IO
 
 from etils import epath
-from PIL import Image
 
 from beam_jobs.dataset.triplets import triplet_key
+from beam_jobs.pictures import decode_all_blocks
+from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.errors import CorruptRecordError
 from tfrecords_schema.records import TripletRecord, decode_triplet
 from tfrecords_schema.statistics import TripletStatistics
@@ -46,20 +46,24 @@ class DecodedContents:
         self._at_most = at_most
         self._found: set[tuple[object, ...]] = set()
 
-    def is_new(self, jpeg: bytes, size: tuple[int, int] | None = None) -> bool:
-        """Whether this is the first of its content; from now on it is not.
+    def knows(self, jpeg: bytes, size: tuple[int, int] | None = None) -> bool:
+        """Whether a content was decoded.
 
         Args:
             jpeg: the content.
-            size: that it should have; with another it is looked at again.
+            size: that it should have; with another it must be looked at again.
         """
-        content = len(jpeg), hash(jpeg), size
-        if content in self._found:
-            return False
+        return _content(jpeg, size) in self._found
+
+    def add(self, jpeg: bytes, size: tuple[int, int] | None = None) -> None:
+        """Note a content that decodes, and to which size if that matters."""
         if len(self._found) == self._at_most:
             self._found.clear()
-        self._found.add(content)
-        return True
+        self._found.add(_content(jpeg, size))
+
+
+def _content(jpeg: bytes, size: tuple[int, int] | None) -> tuple[object, ...]:
+    return len(jpeg), hash(jpeg), size
 
 
 def verify_shard(path: str, decoded: DecodedContents | None = None) -> VerifiedShard:
@@ -109,22 +113,13 @@ def _checked(
 
 
 def _check_pictures(record: TripletRecord, decoded: DecodedContents) -> None:
-    left, top, right, bottom = record.crop_px
-    crop_size = right - left, bottom - top
-    if decoded.is_new(record.scene_crop, crop_size):
-        size = _decode(record.scene_crop)
+    crop_size = PixelBox(*record.crop_px).size
+    if not decoded.knows(record.scene_crop, crop_size):
+        size = decode_all_blocks(record.scene_crop)
         if size != crop_size:
             raise CorruptRecordError(f"the crop is {size}, not {crop_size}")
+        decoded.add(record.scene_crop, crop_size)
     for jpeg in (record.product, record.negative):
-        if decoded.is_new(jpeg):
-            _decode(jpeg)
-
-
-def _decode(jpeg: bytes) -> tuple[int, int]:
-    with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
-        size = image.size
-        # At an eighth of the size libjpeg still reads every coded block, which is what
-        # can be broken, and saves most of the arithmetic.
-        image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
-        image.load()
-    return size
+        if not decoded.knows(jpeg):
+            decode_all_blocks(jpeg)
+            decoded.add(jpeg)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import io
+import mmap
 import os
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -226,3 +228,35 @@ def test_start_refuses_a_complete_folder_and_leaves_it(folder: epath.Path) -> No
 
     assert (folder / "v1" / "data").read_bytes() == b"data"
     assert storage.is_complete(folder / "v1")
+
+
+def pages_in_memory(path: epath.Path) -> int:
+    """How many of a file's pages are in the page cache; skips where nobody can say."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(libc, "mincore"):
+        pytest.skip("this system does not say what is in memory")
+    with open(path, "rb") as file:
+        # Private and writable, as ctypes takes the address of nothing else.
+        pages = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+    resident = (ctypes.c_ubyte * -(-len(pages) // mmap.PAGESIZE))()
+    first = ctypes.c_ubyte.from_buffer(pages)
+    start, size = ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(len(pages))
+    assert libc.mincore(start, size, resident) == 0, os.strerror(ctypes.get_errno())
+    return sum(page & 1 for page in resident)
+
+
+def test_settled_file_is_whole_and_no_longer_in_memory(folder: epath.Path) -> None:
+    data = bytes(range(256)) * 4096
+    storage.write_atomic(folder / "shard", data)
+    if not pages_in_memory(folder / "shard"):
+        pytest.skip("this file system keeps nothing in memory")
+
+    storage.settle(folder / "shard")
+
+    # The kernel may keep a page that it is just using.
+    assert pages_in_memory(folder / "shard") < len(data) / mmap.PAGESIZE / 2
+    assert (folder / "shard").read_bytes() == data
+
+
+def test_object_of_a_store_is_not_touched_to_settle_it() -> None:
+    storage.settle(epath.Path("gs://no-such-bucket/shard"))

@@ -16,9 +16,9 @@ from synthetic_catalog import picture
 from synthetic_store import add_segment, sha
 
 from beam_jobs.catalogs.catalog import Pair
-from beam_jobs.dataset import shard_files
+from beam_jobs.dataset import shard_files, verify_records
 from beam_jobs.dataset.dataset_transforms import LocatedPair, Product, Scene
-from beam_jobs.dataset.early_crops import SceneCrops, cut_unit
+from beam_jobs.dataset.early_work import SceneCrops, cut_unit, decode_unit
 from beam_jobs.dataset.shard_files import read_marks
 from beam_jobs.dataset.shard_sizes import ShardRule, scene_position
 from beam_jobs.dataset.shard_writer import PlannedPair, WriteShards
@@ -32,6 +32,7 @@ from beam_jobs.dataset.triplets import (
 )
 from beam_jobs.dataset.verify_records import DecodedContents, VerifiedShard
 from beam_jobs.mining.negatives import Candidate
+from beam_jobs.pictures import decode_all_blocks
 from tfrecords_schema.boxes import Box, PixelBox
 from tfrecords_schema.codes import Split
 from tfrecords_schema.dataset_tables import read_rows
@@ -110,7 +111,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def shards_of(files: dict[str, bytes]) -> dict[str, bytes]:
-    return {name: data for name, data in files.items() if not name.startswith("crops/")}
+    return {name: data for name, data in files.items() if not name.startswith("early/")}
 
 
 def cut_scenes(folder: Path, plans: list[TripletPlan]) -> None:
@@ -121,7 +122,7 @@ def cut_scenes(folder: Path, plans: list[TripletPlan]) -> None:
         )
         for plan in plans
     }
-    writer = SegmentWriter(str(folder), "crops", 1)
+    writer = SegmentWriter(str(folder), "early", 1)
     cut_unit(writer, 0, list(scenes.values()))
 
 
@@ -274,11 +275,36 @@ def test_shards_of_crops_that_are_cut_already_are_the_same(
     written: Path, pairs: list[PlannedPair], tmp_path: Path
 ) -> None:
     folder = tmp_path / "out"
-    cut_scenes(folder / "crops", [pair.plan for pair in pairs])
+    cut_scenes(folder / "early", [pair.plan for pair in pairs])
 
     files = write(folder, [without_scene(pair) for pair in pairs])
 
     assert shards_of(files) == shards_of(contents(written))
+
+
+def test_what_was_decoded_ahead_is_not_decoded_again_when_shards_are_read_back(
+    pairs: list[PlannedPair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decoded: list[bytes] = []
+    monkeypatch.setattr(shard_files, "_decoded", functools.cache(DecodedContents))
+
+    def decode(jpeg: bytes) -> tuple[int, int]:
+        decoded.append(jpeg)
+        return decode_all_blocks(jpeg)
+
+    monkeypatch.setattr(verify_records, "decode_all_blocks", decode)
+    folder = tmp_path / "out"
+    plans = [pair.plan for pair in pairs]
+    cut_scenes(folder / "early", plans)
+    # The last product is left out.
+    shoes = {picture.location for plan in plans for picture in plan.negatives}
+    last = plans[-1].product.location
+    writer = SegmentWriter(str(folder / "early"), "early", 2)
+    decode_unit(writer, 1, sorted(shoes - {last}))
+
+    write(folder, pairs)
+
+    assert decoded == [picture(plans[-1].product.owner_id)]
 
 
 @pytest.mark.parametrize("helpers", [0, 2])
@@ -286,9 +312,9 @@ def test_crops_that_are_not_cut_yet_are_cut_with_their_shard(
     written: Path, pairs: list[PlannedPair], tmp_path: Path, helpers: int
 ) -> None:
     folder = tmp_path / "out"
-    cut_scenes(folder / "crops", [pair.plan for pair in pairs[:7]])
+    cut_scenes(folder / "early", [pair.plan for pair in pairs[:7]])
     # As if the helper were still at its second unit.
-    (folder / "crops" / "crops-00001-of-00002.tfrecord").write_bytes(b"half")
+    (folder / "early" / "early-00001-of-00002.tfrecord").write_bytes(b"half")
 
     files = write(folder, pairs, helpers=helpers)
 
@@ -297,8 +323,8 @@ def test_crops_that_are_not_cut_yet_are_cut_with_their_shard(
 
 def test_broken_crop_fails_the_job(pairs: list[PlannedPair], tmp_path: Path) -> None:
     folder = tmp_path / "out"
-    cut_scenes(folder / "crops", [pair.plan for pair in pairs])
-    (shard,) = (folder / "crops").glob("*.tfrecord")
+    cut_scenes(folder / "early", [pair.plan for pair in pairs])
+    (shard,) = (folder / "early").glob("*.tfrecord")
     data = bytearray(shard.read_bytes())
     data[len(data) // 2] ^= 1
     shard.write_bytes(data)

@@ -74,16 +74,27 @@ def test_broken_content_is_noticed_in_every_shard_it_is_in(tmp_path: Path) -> No
     for name in ("first", "second"):
         path = write_shard(tmp_path / name, encode_triplet(triplet()), broken)
         with pytest.raises(CorruptRecordError, match=f"{name}, record 1"):
-            verify_shard(path, decoded if name == "first" else None)
+            verify_shard(path, decoded)
 
 
-def test_content_is_new_once_and_again_when_too_many_were_seen() -> None:
+def test_content_is_known_until_too_many_are() -> None:
     decoded = DecodedContents(at_most=2)
+    for jpeg in (b"a", b"b"):
+        decoded.add(jpeg)
+    assert [decoded.knows(jpeg) for jpeg in (b"a", b"b", b"c")] == [True, True, False]
 
-    first = [decoded.is_new(jpeg) for jpeg in (b"a", b"a", b"b", b"a", b"b")]
+    decoded.add(b"c")
 
-    assert first == [True, False, True, False, False]
-    assert [decoded.is_new(jpeg) for jpeg in (b"c", b"a", b"a")] == [True, True, False]
+    assert [decoded.knows(jpeg) for jpeg in (b"a", b"b", b"c")] == [False, False, True]
+
+
+def test_content_is_known_to_have_the_size_it_was_decoded_to() -> None:
+    decoded = DecodedContents()
+    decoded.add(b"a", (3, 4))
+
+    assert decoded.knows(b"a", (3, 4))
+    assert not decoded.knows(b"a", (4, 3))
+    assert not decoded.knows(b"a")
 
 
 def test_crop_of_another_size_than_its_record_says_is_noticed(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
-"""Crops that helper processes cut while the job is still planning.
+"""What helper processes do while the job is still planning: cut and decode.
 
 Which shard a pair is in, is known when the last negative is drawn; where its scene is
-cut, from the beginning. A crop that is found here need not be cut with its shard; one
-that is not is cut then, and is the same. No Beam here, helper processes import this.
+cut, from the beginning, and so is which products there are. A crop that is found here
+need not be cut with its shard, and what was decoded here need not be decoded again when
+shards are read back. What is not found is done then, and is the same. No Beam here,
+helper processes import this.
 """
 
 from __future__ import annotations
@@ -10,25 +12,27 @@ from __future__ import annotations
 import contextlib
 import logging
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import wait
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from etils import epath
 
 from beam_jobs.dataset.helpers import Helpers
 from beam_jobs.dataset.picture_reader import PictureReader
-from beam_jobs.pictures import encode_jpeg, open_jpeg
+from beam_jobs.pictures import decode_all_blocks, encode_jpeg, open_jpeg
 from tfrecords_schema.boxes import PixelBox
+from tfrecords_schema.errors import CorruptRecordError
 from tfrecords_schema.parquet_files import read_parquet
 from tfrecords_schema.segments import INDEX, RecordLocation, SegmentWriter, part_paths
 
 log = logging.getLogger(__name__)
 
-CROPS = "crops"
-"""Their folder, in the data set's until it is complete."""
+EARLY = "early"
+"""Folder of what was done, in the data set's until that is complete."""
 
-UNIT = 256  # scenes: half a second of work
+SCENES_A_UNIT = 256  # half a second of work
+PRODUCTS_A_UNIT = 1024
 _SIZE = struct.Struct("<II")
 
 
@@ -64,75 +68,113 @@ def cut(jpeg: bytes, crops: Iterable[PixelBox]) -> dict[PixelBox, CutCrop]:
 
 
 @contextlib.contextmanager
-def cutting_ahead(
-    helpers: Helpers, folder: epath.Path, scenes: Sequence[SceneCrops]
+def working_ahead(
+    helpers: Helpers,
+    folder: epath.Path,
+    scenes: Sequence[SceneCrops],
+    products: Sequence[RecordLocation],
 ) -> Iterator[None]:
-    """Have helpers cut scenes, before whatever they are given next.
+    """Have helpers cut scenes and decode products, before what they are given next.
 
     Nobody waits for it until the context ends; what has not been begun then is not
     wanted any more.
 
     Args:
         helpers: who work.
-        folder: for the crops alone.
+        folder: for this alone.
         scenes: what to cut.
+        products: pictures to decode.
     """
-    units = [scenes[start : start + UNIT] for start in range(0, len(scenes), UNIT)]
-    writer = SegmentWriter(str(folder), CROPS, len(units))
-    cutting = [
-        helpers.submit(cut_unit, writer, number, unit)
-        for number, unit in enumerate(units)
+    units: list[tuple[Callable[..., None], Sequence[Any]]] = [
+        *((cut_unit, unit) for unit in _units(scenes, SCENES_A_UNIT)),
+        *((decode_unit, unit) for unit in _units(products, PRODUCTS_A_UNIT)),
+    ]
+    writer = SegmentWriter(str(folder), EARLY, len(units))
+    under_way = [
+        helpers.submit(do_unit, writer, number, unit)
+        for number, (do_unit, unit) in enumerate(units)
     ]
     try:
         yield
     finally:
-        for future in cutting:
+        for future in under_way:
             future.cancel()
-        wait(cutting)
-        failures = [f.exception() for f in cutting if not f.cancelled()]
+        wait(under_way)
+        failures = [f.exception() for f in under_way if not f.cancelled()]
         if any(failures):
             log.warning(
-                "%d of %d units of crops failed and were cut with their shards: %s",
+                "%d of %d units of early work failed and were done with the shards: %s",
                 sum(failure is not None for failure in failures),
-                len(cutting),
+                len(under_way),
                 next(failure for failure in failures if failure),
             )
 
 
+def _units(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
+
+
 def cut_unit(writer: SegmentWriter, unit: int, scenes: Sequence[SceneCrops]) -> None:
-    """Cut one unit of scenes.
+    """Cut one unit of scenes, and see that every crop decodes.
+
+    Raises:
+        CorruptRecordError: a picture is not where it should be, or a crop is broken.
+    """
+    with contextlib.closing(PictureReader()) as reader:
+        writer.write(unit, _cut_records(scenes, reader))
+
+
+def decode_unit(
+    writer: SegmentWriter, unit: int, products: Sequence[RecordLocation]
+) -> None:
+    """Decode one unit of pictures.
 
     Raises:
         CorruptRecordError: a picture is not where it should be.
+        OSError: or another of Pillow's errors, a picture does not decode.
     """
-    reader = PictureReader()
-    try:
-        writer.write(unit, _records(scenes, reader))
-    finally:
-        reader.close()
+    with contextlib.closing(PictureReader()) as reader:
+        writer.write(unit, _decode_records(products, reader))
 
 
-def _records(
+def _cut_records(
     scenes: Iterable[SceneCrops], reader: PictureReader
 ) -> Iterator[tuple[str, bytes]]:
     for scene in scenes:
         for crop, found in cut(reader.read(scene.location), scene.crops).items():
-            size = _SIZE.pack(found.width, found.height)
-            yield _key(scene.sha256, crop), size + found.jpeg
+            size = decode_all_blocks(found.jpeg)
+            if size != crop.size:
+                raise CorruptRecordError(f"the crop {crop} decodes to {size}")
+            yield (
+                _crop_key(scene.sha256, crop),
+                _SIZE.pack(found.width, found.height) + found.jpeg,
+            )
 
 
-def _key(sha256: str, crop: PixelBox) -> str:
+def _decode_records(
+    products: Iterable[RecordLocation], reader: PictureReader
+) -> Iterator[tuple[str, bytes]]:
+    for location in products:
+        decode_all_blocks(reader.read(location))
+        yield _decoded_key(location), b""  # that it is there says all
+
+
+def _crop_key(sha256: str, crop: PixelBox) -> str:
     return f"{sha256}:{','.join(map(str, crop))}"
 
 
-class EarlyCrops:
-    """The crops of a folder, as far as they have been cut."""
+def _decoded_key(location: RecordLocation) -> str:
+    return f"{location.path}:{location.offset}"
+
+
+class EarlyWork:
+    """What was done ahead, as far as it has come."""
 
     def __init__(self, folder: epath.Path) -> None:
         """Begin with none.
 
         Args:
-            folder: of `cutting_ahead`; it need not be there.
+            folder: of `working_ahead`; it need not be there.
         """
         self._folder = folder
         self._places: dict[str, RecordLocation] = {}
@@ -140,7 +182,7 @@ class EarlyCrops:
         self._reader = PictureReader()
 
     def refresh(self) -> None:
-        """Look for what has been cut since."""
+        """Look for what has been done since."""
         there = self._folder.exists()
         parts = {p.name: p for p in part_paths(self._folder, INDEX)} if there else {}
         if not self._parts <= parts.keys():  # the folder is another one
@@ -160,17 +202,21 @@ class EarlyCrops:
     def find(
         self, sha256: str, crops: Iterable[PixelBox]
     ) -> dict[PixelBox, CutCrop] | None:
-        """Crops of a picture; None unless all of them are there.
+        """Crops of a picture, which all decode; None unless all of them are there.
 
         Raises:
             CorruptRecordError: one is not where it should be.
         """
         found = {}
         for crop in crops:
-            place = self._places.get(_key(sha256, crop))
+            place = self._places.get(_crop_key(sha256, crop))
             if place is None:
                 return None
             data = self._reader.record(place)
             width, height = _SIZE.unpack_from(data)
             found[crop] = CutCrop(data[_SIZE.size :], width, height)
         return found
+
+    def was_decoded(self, location: RecordLocation) -> bool:
+        """Whether a product's picture has been read from there and decodes."""
+        return _decoded_key(location) in self._places
