@@ -262,7 +262,7 @@ backbone is not tried again by itself: trigger the date with another `backbone`.
 
 **If this fails**: the last line names the figure and the option of `trainer.task`. Run
 that module by hand with the option set to find a value that works, then make it the
-default in `trainer/config.py`. Yesterday's champion stays in force.""",
+default in `trainer/presets.py`. Yesterday's champion stays in force.""",
     )
     evaluate = module_task(
         "evaluate",

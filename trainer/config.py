@@ -1,4 +1,9 @@
-"""Configuration of a training run; a preset is a set of defaults with a name."""
+"""Configuration of a training run.
+
+What there is to choose is data here: which model, which loss, which negatives. The code
+that a choice leads to is in `trainer.model`, `trainer.distances`, `trainer.losses` and
+`trainer.batches`.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +13,181 @@ import enum
 from tfrecords_schema.errors import InputError
 
 
-class Preset(enum.StrEnum):
-    """Published models that can be trained."""
+class Distance(enum.StrEnum):
+    """Of which parts a scene's distance to a product is made."""
 
-    PAPER = "paper"
+    HYBRID = "hybrid"  # half the global and half the local one
+    GLOBAL = "global"
+    LOCAL = "local"
+
+
+class Attention(enum.StrEnum):
+    """What the attention over a scene's regions looks for."""
+
+    CATEGORY = "category"  # a learned vector of the product's category
+    PRODUCT = "product"  # the product's picture
+    UNIFORM = "uniform"  # nothing: all regions alike
+
+
+class Objective(enum.StrEnum):
+    """What is minimised."""
+
+    TRIPLET = "triplet"
+    SOFTMAX = "softmax"
+
+
+class Negatives(enum.StrEnum):
+    """Which products a pair's own is held against in a step."""
+
+    MINED = "mined"  # those that the data set has for the pair
+    BATCH = "batch"  # all that the batch has of the category, over all replicas
+
+
+class Pick(enum.StrEnum):
+    """Which of the negatives count in the triplet loss."""
+
+    ALL = "all"  # their mean
+    SEMI_HARD = "semi_hard"  # the nearest of those farther than the positive
+    HARDEST = "hardest"  # the nearest
+
+
+class Schedule(enum.StrEnum):
+    """How the learning rate goes after the warm-up."""
+
+    CONSTANT = "constant"
+    COSINE = "cosine"
+
+
+class Precision(enum.StrEnum):
+    """In which numbers the heads compute; weights and losses are float32 always."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "mixed_bfloat16"
+    FLOAT16 = "mixed_float16"
+
+
+def _check_above(least: float, name: str, value: float) -> None:
+    if not value > least:  # NaN is not above it either
+        raise InputError(f"{name} {value} must be above {least}")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Sizes of the embedding model's heads.
+    """The embedding model.
 
     Attributes:
         embedding_dim: of the common space (the paper's 128).
         global_units: first layer of the head g over pooled features.
         local_units: first layer of the heads l and l̂ over region features.
         dropout: share of the first layers' outputs dropped in training.
+        distance: global, local or both.
+        attention: what is looked for in the regions.
+        near_regions: whether attention goes to the regions near to what is looked for,
+            as published; else to those far from it.
+        squared: whether distances are squared, as published; only then is a ranking an
+            inner product.
     """
 
     embedding_dim: int = 128
     global_units: int = 512
     local_units: int = 256
     dropout: float = 0.5
+    distance: Distance = Distance.HYBRID
+    attention: Attention = Attention.CATEGORY
+    near_regions: bool = True
+    squared: bool = True
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            InputError: naming the field.
+        """
+        for name in ("embedding_dim", "global_units", "local_units"):
+            _check_above(0, f"model.{name}", getattr(self, name))
+        if not 0.0 <= self.dropout < 1.0:
+            raise InputError(f"model.dropout {self.dropout} is not in 0..1")
+
+    @property
+    def is_inner_product(self) -> bool:
+        """Whether the distance is a constant less the product of two vectors."""
+        by_product = self.attention is Attention.PRODUCT
+        return self.squared and (not by_product or self.distance is Distance.GLOBAL)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LossConfig:
+    """What is minimised.
+
+    Attributes:
+        objective: triplet or softmax loss.
+        negatives: which products may count against a pair.
+        mined_per_pair: negatives of the data set that a pair brings to a step.
+        pick: which of them the triplet loss takes.
+        margin: of the triplet loss (the paper's 0.2).
+        temperature: of the softmax loss.
+    """
+
+    objective: Objective = Objective.TRIPLET
+    negatives: Negatives = Negatives.MINED
+    mined_per_pair: int = 1
+    pick: Pick = Pick.ALL
+    margin: float = 0.2
+    temperature: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            InputError: naming the field.
+        """
+        _check_above(0, "loss.mined_per_pair", self.mined_per_pair)
+        _check_above(0, "loss.margin", self.margin)
+        _check_above(0, "loss.temperature", self.temperature)
+        if self.objective is Objective.SOFTMAX and self.pick is not Pick.ALL:
+            raise InputError(
+                f"loss.pick={self.pick} is for loss.objective=triplet; the softmax "
+                "loss takes all negatives"
+            )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class OptimizerConfig:
+    """How weights follow from gradients.
+
+    Attributes:
+        learning_rate: of AdamW, after the warm-up.
+        weight_decay: decoupled, per step, times the learning rate.
+        warmup_epochs: in which the learning rate rises from 0.
+        schedule: of the learning rate after that.
+        clip_norm: largest norm of all gradients together; None for any.
+        average: momentum of the weights' running mean, whose weights are evaluated and
+            kept; 0 for the weights themselves.
+        precision: of the heads.
+    """
+
+    learning_rate: float = 5e-4
+    weight_decay: float = 1e-2
+    warmup_epochs: float = 0.0
+    schedule: Schedule = Schedule.CONSTANT
+    clip_norm: float | None = None
+    average: float = 0.0
+    precision: Precision = Precision.FLOAT32
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            InputError: naming the field.
+        """
+        _check_above(0, "--learning_rate", self.learning_rate)
+        for name in ("weight_decay", "warmup_epochs"):
+            if not getattr(self, name) >= 0:
+                raise InputError(f"optimizer.{name} {getattr(self, name)} is below 0")
+        if self.clip_norm is not None:
+            _check_above(0, "optimizer.clip_norm", self.clip_norm)
+        if not 0.0 <= self.average < 1.0:
+            raise InputError(f"optimizer.average {self.average} is not in 0..1")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -36,23 +195,22 @@ class TrainConfig:
     """How a model is trained.
 
     Attributes:
-        preset: which model.
-        model: its sizes.
-        margin: of the triplet loss (the paper's 0.2).
-        batch_size: triplets in a step, over all replicas.
-        learning_rate: of Adam.
-        weight_decay: decoupled, per step, times the learning rate.
+        model: its parts and sizes.
+        loss: what is minimised.
+        optimizer: how.
+        batch_size: pairs in a step, over all replicas.
+        same_category: pairs of one category that follow each other in a batch: with
+            negatives from the batch, more of them make it harder.
         max_epochs: passes over the train split at most.
         patience: epochs without a better validation loss before training stops.
         seed: of weights, order, dropout and choice of negatives.
     """
 
-    preset: Preset = Preset.PAPER
     model: ModelConfig = ModelConfig()
-    margin: float = 0.2
+    loss: LossConfig = LossConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
     batch_size: int = 64
-    learning_rate: float = 5e-4
-    weight_decay: float = 1e-2
+    same_category: int = 1
     max_epochs: int = 60
     patience: int = 12
     seed: int = 0
@@ -63,21 +221,8 @@ class TrainConfig:
         Raises:
             InputError: naming the option.
         """
-        for name in ("batch_size", "learning_rate", "max_epochs", "patience"):
-            if not getattr(self, name) > 0:  # NaN is not above 0 either
-                raise InputError(f"--{name} {getattr(self, name)} must be above 0")
+        for name in ("batch_size", "max_epochs", "patience"):
+            _check_above(0, f"--{name}", getattr(self, name))
+        _check_above(0, "same_category", self.same_category)
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed {self.seed} is not in 0..{2**32 - 1}")
-
-
-def parse_preset(name: str) -> Preset:
-    """A preset from an option's value.
-
-    Raises:
-        InputError: there is no such preset.
-    """
-    try:
-        return Preset(name)
-    except ValueError:
-        known = ", ".join(preset.value for preset in Preset)
-        raise InputError(f"--preset {name!r} is not one of: {known}") from None

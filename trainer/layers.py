@@ -62,13 +62,23 @@ class EmbeddingHead(keras.layers.Layer):
         self.units = units
         self.embedding_dim = embedding_dim
         self.dropout_rate = dropout
+        policy = self.dtype_policy
         # The batch norm's offset makes a bias before it redundant.
-        self.hidden = keras.layers.Dense(units, use_bias=False, name="hidden")
-        # Keras's momentum of 0.99 takes hundreds of steps to forget the initial values,
-        # which is more than a small catalogue's whole training.
-        self.norm = keras.layers.BatchNormalization(momentum=0.9, name="norm")
-        self.dropout = keras.layers.Dropout(dropout, name="dropout")
-        self.project = keras.layers.Dense(embedding_dim, name="project")
+        self.hidden = keras.layers.Dense(
+            units, use_bias=False, name="hidden", dtype=policy
+        )
+        self.norm = keras.layers.BatchNormalization(
+            # Keras's 0.99 takes hundreds of steps to forget the initial values, which
+            # is more than a small catalogue's whole training.
+            momentum=0.9,
+            # Over all replicas, or several would train another model than one. Only
+            # this backend has replicas that run apart.
+            synchronized=keras.backend.backend() == "tensorflow",
+            name="norm",
+            dtype=policy,
+        )
+        self.dropout = keras.layers.Dropout(dropout, name="dropout", dtype=policy)
+        self.project = keras.layers.Dense(embedding_dim, name="project", dtype=policy)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Create the weights."""
@@ -80,10 +90,10 @@ class EmbeddingHead(keras.layers.Layer):
     def call(
         self, features: keras.KerasTensor, training: bool = False
     ) -> keras.KerasTensor:
-        """[..., dim] to unit vectors [..., embedding_dim]."""
+        """[..., dim] to unit vectors [..., embedding_dim] float32."""
         hidden = self.norm(self.hidden(features), training=training)
         hidden = self.dropout(ops.relu(hidden), training=training)
-        return ops.normalize(self.project(hidden), axis=-1)
+        return ops.normalize(ops.cast(self.project(hidden), "float32"), axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
@@ -102,15 +112,25 @@ class CategoryAttention(keras.layers.Layer):
     al. 2019, equation 6).
     """
 
-    def __init__(self, n_categories: int, embedding_dim: int, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        n_categories: int,
+        embedding_dim: int,
+        *,
+        near: bool = True,
+        **kwargs: Any,
+    ) -> None:
         """Set sizes.
 
         Args:
             n_categories: rows of the table of category vectors.
             embedding_dim: of the vectors.
+            near: whether regions near to the vector count most, as published; else
+                those far from it: the softmax without its minus sign.
             **kwargs: as every Keras layer takes.
         """
         super().__init__(**kwargs)
+        self.near = near
         self.n_categories = n_categories
         self.embedding_dim = embedding_dim
         self.table = keras.layers.Embedding(
@@ -137,8 +157,7 @@ class CategoryAttention(keras.layers.Layer):
             [n, n_regions], each row summing to 1.
         """
         vector = ops.normalize(self.table(category), axis=-1)
-        distances = squared_distance(keys, ops.expand_dims(vector, 1))
-        return ops.softmax(-distances, axis=-1)
+        return self._softmax(ops.sum(keys * ops.expand_dims(vector, 1), axis=-1))
 
     def over_categories(self, keys: keras.KerasTensor) -> keras.KerasTensor:
         """Attention of each region for every category.
@@ -150,20 +169,16 @@ class CategoryAttention(keras.layers.Layer):
             [n, n_categories, n_regions], each row summing to 1.
         """
         vectors = ops.normalize(self.table(ops.arange(self.n_categories)), axis=-1)
+        return self._softmax(ops.matmul(vectors, ops.transpose(keys, (0, 2, 1))))
+
+    def _softmax(self, cosines: keras.KerasTensor) -> keras.KerasTensor:
         # For unit vectors −‖k − e‖² = 2 k·e − 2, and softmax ignores the constant.
-        scores = 2.0 * ops.matmul(vectors, ops.transpose(keys, (0, 2, 1)))
-        return ops.softmax(scores, axis=-1)
+        return ops.softmax(2.0 * cosines if self.near else -2.0 * cosines, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
         return super().get_config() | {
             "n_categories": self.n_categories,
             "embedding_dim": self.embedding_dim,
+            "near": self.near,
         }
-
-
-def squared_distance(
-    first: keras.KerasTensor, second: keras.KerasTensor
-) -> keras.KerasTensor:
-    """‖first − second‖² over the last axis, broadcasting the others."""
-    return ops.sum(ops.square(first - second), axis=-1)

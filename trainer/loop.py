@@ -1,65 +1,75 @@
 """The training loop: our own, over `tf.distribute`, because Keras 3's `fit` is not.
 
 With Keras 3 models `fit` fails under `MultiWorkerMirroredStrategy`; a loop around
-`strategy.run` works on one device, several, and several hosts alike.
+`strategy.run` works on one device, several, and several hosts alike. A run that was
+killed goes on from its last checkpoint, and on a CPU ends in the same weights.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecords_schema.errors import InputError
-from trainer.config import TrainConfig
-from trainer.data import TripletTable, epoch_triplets, make_dataset
-from trainer.model import StyleModel, triplet_loss
+from trainer.batches import Batches
+from trainer.config import Negatives, Precision, TrainConfig
+from trainer.model import StyleModel
+from trainer.pair_table import PairTable
+from trainer.schedule import learning_rate
+from trainer.steps import Step, make_step
+from trainer.telemetry import Telemetry
+from trainer.train_state import EpochResult, TrainState, best_epoch
+from trainer.validation import validate
+from trainer.watchdogs import (
+    ROLL_BACKS,
+    DivergedError,
+    blind_loss,
+    check_collapse,
+    check_finite,
+    check_level,
+)
 
 log = logging.getLogger(__name__)
 
-_EMBED_BATCH = 256  # scenes: 50 MB of ResNet50 regions in float32
+WINDOW = 50
+"""Steps between two looks at the losses: looking waits for the device. They are counted
+from the first of all, so that a run that goes on looks where it would have looked."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class EpochResult:
-    """Figures of one epoch, each a mean over triplets.
+class Places:
+    """Where a run writes.
 
     Attributes:
-        epoch: from 1.
-        loss: of the train split, with dropout.
-        validation_loss: of the validation split.
-        validation_binary_accuracy: share of validation triplets whose positive is
-            nearer, ties half.
+        restore: folder of the checkpoints that a run goes on from.
+        save: folder where it leaves its own; another one on all workers but the chief,
+            as saving is something that all of them do together.
+        telemetry: where curves and figures go; None on all workers but the chief.
+        every: steps between two checkpoints, besides those at the end of each epoch.
     """
 
-    epoch: int
-    loss: float
-    validation_loss: float
-    validation_binary_accuracy: float
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class History:
-    """Every epoch, and the one whose weights the model has."""
-
-    epochs: tuple[EpochResult, ...]
-    best_epoch: int
+    restore: str
+    save: str
+    telemetry: Telemetry | None = None
+    every: int = 1_000
 
 
 def train(
     model: StyleModel,
-    tables: dict[str, TripletTable],
+    tables: dict[str, PairTable],
     config: TrainConfig,
     *,
     strategy: tf.distribute.Strategy,
-    log_dir: str,
-) -> History:
+    places: Places,
+) -> list[EpochResult]:
     """Train a model until its validation loss no longer falls.
 
     The model ends with the weights of its best epoch.
@@ -69,138 +79,218 @@ def train(
         tables: `train` and `validation`.
         config: how.
         strategy: where.
-        log_dir: of TensorBoard.
+        places: what is written meanwhile.
+
+    Returns:
+        Every epoch's figures.
+
+    Raises:
+        InputError: the training goes wrong whatever the learning rate.
     """
-    with strategy.scope():
-        optimizer = keras.optimizers.AdamW(
-            config.learning_rate, weight_decay=config.weight_decay
+    run = _Run(model, tables, config, strategy, places)
+    run.go_on()
+    while not run.is_done:
+        run.epoch()
+    run.state.take_best()
+    return run.state.results
+
+
+class _Run:
+    """A training run."""
+
+    def __init__(
+        self,
+        model: StyleModel,
+        tables: dict[str, PairTable],
+        config: TrainConfig,
+        strategy: tf.distribute.Strategy,
+        places: Places,
+    ) -> None:
+        self._model, self._tables, self._config = model, tables, config
+        self._strategy, self._places = strategy, places
+        with strategy.scope():
+            self._optimizer = make_optimizer(config)
+            self._optimizer.build(model.trainable_variables)
+        self._batches = Batches(
+            tables["train"], config, replicas=strategy.num_replicas_in_sync
         )
-        optimizer.build(model.trainable_variables)
-    step = _train_step(model, optimizer, config, strategy)
-    writer = tf.summary.create_file_writer(log_dir)
-    results: list[EpochResult] = []
-    best: list[np.ndarray] = []
-    best_epoch = 0
-    for epoch in range(1, config.max_epochs + 1):
-        loss = _train_epoch(step, tables["train"], config, strategy, epoch)
+        self._step: Step = make_step(model, self._optimizer, config, strategy)
+        self.state = TrainState(model, self._optimizer)
+        self._manager = self.state.checkpoints(places.save)
+        self._blind = _blind(config, tables["train"])
+        self._roll_backs = 0
+
+    def go_on(self) -> None:
+        """Take up a run that was killed, if there is one."""
+        latest = tf.train.latest_checkpoint(self._places.restore)
+        if latest:
+            self.state.restore(latest)
+            log.info("going on after step %d", self.state.step)
+        else:
+            self._manager.save()  # something to go back to
+        if self._places.telemetry:
+            self._places.telemetry.forget_after(self.state.step)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing more to be gained."""
+        results = self.state.results
+        if not results:
+            return False
+        return (
+            len(results) == self._config.max_epochs
+            or len(results) - best_epoch(results) >= self._config.patience
+        )
+
+    def epoch(self) -> None:
+        """Train to the end of an epoch, and see what that brought."""
+        try:
+            self._train_epoch()
+        except DivergedError as error:
+            self._roll_back(error)
+            return
+        state = self.state
+        loss = state.loss_sum / self._batches.steps_per_epoch
+        figures, weights = self._validated()
         result = EpochResult(
-            epoch, loss, *_validate(model, tables["validation"], config)
+            epoch=len(state.results) + 1,
+            loss=loss,
+            validation_loss=figures.loss,
+            validation_binary_accuracy=figures.binary_accuracy,
+            at_margin=figures.at_margin,
+            mean_cosine=figures.mean_cosine,
         )
-        results.append(result)
-        _report(result, writer)
-        if not np.isfinite(loss):
-            raise InputError(f"loss is {loss} in epoch {epoch}; lower --learning_rate")
-        if not best or result.validation_loss < results[best_epoch - 1].validation_loss:
-            best, best_epoch = [np.array(w) for w in model.get_weights()], epoch
-        elif epoch - best_epoch >= config.patience:
-            break
-    model.set_weights(best)
-    writer.close()
-    return History(tuple(results), best_epoch)
+        state.end_epoch(result, weights)
+        self._manager.save()
+        log.info(
+            "epoch %d: loss %.4f, validation loss %.4f, binary accuracy %.4f",
+            result.epoch,
+            result.loss,
+            result.validation_loss,
+            result.validation_binary_accuracy,
+        )
+        if self._places.telemetry:
+            self._places.telemetry.epoch(result, self._model)
+        check_collapse(state.results)
+
+    def _train_epoch(self) -> None:
+        per_epoch = self._batches.steps_per_epoch
+        start = self.state.step
+        stop = (start // per_epoch + 1) * per_epoch
+        # The bar is for terminals; elsewhere one line an epoch.
+        bar = keras.utils.Progbar(
+            per_epoch, verbose=1 if sys.stdout.isatty() else 0, unit_name="step"
+        )
+        losses: list[tf.Tensor] = []
+        began = time.monotonic()
+        for number, batch in enumerate(self._iterate(start, stop), start=start + 1):
+            self._optimizer.learning_rate = self._learning_rate(number - 1)
+            losses.append(self._step(batch))
+            at_checkpoint = number % self._places.every == 0
+            if number % WINDOW == 0 or number == stop or at_checkpoint:
+                self._look_at(losses, number, time.monotonic() - began, bar)
+                losses, began = [], time.monotonic()
+            if at_checkpoint and number != stop:
+                self._manager.save()
+
+    def _look_at(
+        self,
+        losses: list[tf.Tensor],
+        step: int,
+        seconds: float,
+        bar: keras.utils.Progbar,
+    ) -> None:
+        values = [float(loss) for loss in losses]
+        check_finite(values, step=step)
+        self.state.advance(values)
+        at = (step - 1) % self._batches.steps_per_epoch + 1
+        if at >= min(WINDOW, self._batches.steps_per_epoch):
+            check_level(self.state.loss_sum / at, self._blind, step=step)
+        bar.update(at, [("loss", float(np.mean(values)))])
+        if self._places.telemetry:
+            self._places.telemetry.window(
+                step,
+                loss=float(np.mean(values)),
+                learning_rate=self._learning_rate(step - 1),
+                pairs_per_s=len(values) * self._config.batch_size / seconds,
+            )
+
+    def _iterate(self, start: int, stop: int) -> Iterator[Any]:
+        n_replicas = self._strategy.num_replicas_in_sync
+        if n_replicas == 1:
+            return iter(self._batches.dataset(start, stop))
+
+        def of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+            count = n_replicas // context.num_input_pipelines
+            first = context.input_pipeline_id * count
+            replicas = range(first, first + count)
+            return self._batches.dataset(start, stop, replicas=replicas)
+
+        return iter(self._strategy.distribute_datasets_from_function(of_worker))
+
+    def _learning_rate(self, step: int) -> float:
+        rate = learning_rate(
+            self._config.optimizer,
+            step,
+            steps_per_epoch=self._batches.steps_per_epoch,
+            max_epochs=self._config.max_epochs,
+        )
+        return rate * self.state.learning_rate_factor
+
+    def _validated(self) -> tuple[Any, list[np.ndarray]]:
+        """Figures of the weights that would be kept, and those weights."""
+        model, optimizer = self._model, self._optimizer
+        own = model.get_weights()
+        if self._config.optimizer.average:
+            with self._strategy.scope():
+                optimizer.finalize_variable_values(model.trainable_variables)
+        figures = validate(model, self._tables["validation"], self._config.loss)
+        kept = model.get_weights()
+        model.set_weights(own)
+        return figures, kept
+
+    def _roll_back(self, error: DivergedError) -> None:
+        """Take up the last checkpoint with half the learning rate.
+
+        Raises:
+            DivergedError: that has been done often enough.
+        """
+        self._roll_backs += 1
+        factor = self.state.learning_rate_factor / 2
+        if self._roll_backs > ROLL_BACKS:
+            rate = self._config.optimizer.learning_rate
+            raise DivergedError(
+                f"{error}, after {ROLL_BACKS} roll-backs with half the learning rate "
+                f"each; lower --learning_rate {rate:g} below {rate * factor * 2:g}"
+            )
+        self.state.restore(tf.train.latest_checkpoint(self._places.restore))
+        self.state.learning_rate_factor = factor
+        log.warning(
+            "%s; going back to step %d with %g of the learning rate",
+            error,
+            self.state.step,
+            factor,
+        )
 
 
-def _train_step(
-    model: StyleModel,
-    optimizer: keras.optimizers.Optimizer,
-    config: TrainConfig,
-    strategy: tf.distribute.Strategy,
-) -> Callable[[dict[str, tf.Tensor]], tf.Tensor]:
-    def replica_step(
-        triplets: dict[str, tf.Tensor], n_triplets: tf.Tensor
-    ) -> tf.Tensor:
-        with tf.GradientTape() as tape:
-            positive, negative = model(triplets, training=True)
-            losses = triplet_loss(positive, negative, config.margin)
-            # Summed over replicas this is the mean over the global batch.
-            loss = tf.reduce_sum(losses) / tf.cast(n_triplets, tf.float32)
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply(gradients, model.trainable_variables)
-        return loss
-
-    @tf.function(reduce_retracing=True)
-    def step(triplets: dict[str, tf.Tensor], n_triplets: tf.Tensor) -> tf.Tensor:
-        losses = strategy.run(replica_step, args=(triplets, n_triplets))
-        return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
-
-    return step
-
-
-def _train_epoch(
-    step: Callable[..., tf.Tensor],
-    table: TripletTable,
-    config: TrainConfig,
-    strategy: tf.distribute.Strategy,
-    epoch: int,
-) -> float:
-    pairs, negatives = epoch_triplets(table, epoch, config.seed)
-    batches = make_dataset(table, pairs, negatives, batch_size=config.batch_size)
-    # The bar is for terminals; elsewhere one line an epoch.
-    bar = keras.utils.Progbar(
-        -(-len(table) // config.batch_size),
-        verbose=1 if sys.stdout.isatty() else 0,
-        unit_name="step",
+def make_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
+    """The optimizer of a configuration."""
+    optimizer = keras.optimizers.AdamW(
+        config.optimizer.learning_rate,
+        weight_decay=config.optimizer.weight_decay,
+        use_ema=config.optimizer.average > 0,
+        ema_momentum=config.optimizer.average or 0.99,
     )
-    total = 0.0
-    for number, triplets in enumerate(
-        strategy.experimental_distribute_dataset(batches), start=1
-    ):
-        size = min(config.batch_size, len(table) - (number - 1) * config.batch_size)
-        loss = float(step(triplets, tf.constant(size)))
-        total += loss * size
-        bar.update(number, [("loss", loss)])
-    return total / len(table)
+    if config.optimizer.precision is Precision.FLOAT16:
+        return keras.optimizers.LossScaleOptimizer(optimizer)
+    return optimizer
 
 
-def _validate(
-    model: StyleModel, table: TripletTable, config: TrainConfig
-) -> tuple[float, float]:
-    """Loss and binary accuracy over every pair with each of its negatives.
-
-    Scenes and products are embedded once, and all distances follow from them.
-    """
-    products = _embed(model.embed_products, table.products)
-    queries = _embed(
-        lambda rows: model.embed_scenes(
-            table.scenes[table.scene[rows]],
-            np.asarray(table.regions[table.scene[rows]]),
-            table.category[rows],
-        )[0],
-        np.arange(len(table)),
-    )
-    counts = [len(rows) for rows in table.negatives]
-    pairs = np.repeat(np.arange(len(table)), counts)
-    positive = _distance(queries[pairs], products[table.positive[pairs]])
-    negative = _distance(queries[pairs], products[np.concatenate(table.negatives)])
-    losses = np.maximum(0.0, positive - negative + config.margin)
-    nearer = (positive < negative) + 0.5 * (positive == negative)
-    # A pair counts once, however many negatives its category has.
-    weights = 1.0 / np.repeat(counts, counts)
-    return (
-        float(np.average(losses, weights=weights)),
-        float(np.average(nearer, weights=weights)),
-    )
-
-
-def _embed(embed: Callable[[np.ndarray], Any], items: np.ndarray) -> np.ndarray:
-    blocks = range(0, len(items), _EMBED_BATCH)
-    return np.concatenate(
-        [np.asarray(embed(items[at : at + _EMBED_BATCH])) for at in blocks]
-    )
-
-
-def _distance(queries: np.ndarray, products: np.ndarray) -> np.ndarray:
-    """2 − q·f_p, row by row; see `trainer.model`."""
-    return 2.0 - np.einsum("nd,nd->n", queries, products)
-
-
-def _report(result: EpochResult, writer: tf.summary.SummaryWriter) -> None:
-    figures = dataclasses.asdict(result)
-    log.info(
-        "epoch %(epoch)d: loss %(loss).4f, validation loss %(validation_loss).4f, "
-        "validation binary accuracy %(validation_binary_accuracy).4f",
-        figures,
-    )
-    with writer.as_default(step=result.epoch):
-        for name, value in figures.items():
-            if name != "epoch":
-                tf.summary.scalar(name, value)
+def _blind(config: TrainConfig, table: PairTable) -> float:
+    """The loss of telling nothing apart, with as many negatives as there can be."""
+    n_negatives = config.loss.mined_per_pair
+    if config.loss.negatives is Negatives.BATCH:
+        n_negatives = min(
+            config.batch_size * (1 + config.loss.mined_per_pair), len(table.products)
+        )
+    return blind_loss(config.loss, max(1, math.ceil(n_negatives)))

@@ -1,12 +1,7 @@
 """The style embedding: scenes and products in one space, close where they match.
 
-    d_global = ‖f_s − f_p‖²
-    d_local  = Σ_i a_i ‖f_i − f_p‖²
-    d        = ½ (d_global + d_local)            (Kang et al. 2019, equations 4, 5, 7)
-
 f_s, f_p = g(pooled features) of scene and product, f_i = l(region i), a the attention
-of the regions for the product's category, all f unit vectors. Because of that, and as
-Σ a_i = 1, d = 2 − q·f_p with q = f_s + Σ a_i f_i: ranking needs one vector a query.
+of the regions for the product's category; the distance is `trainer.distances`'.
 """
 
 from __future__ import annotations
@@ -17,19 +12,20 @@ from typing import Any
 import keras
 from keras import ops
 
-from trainer.config import ModelConfig
-from trainer.layers import (
-    PACKAGE,
-    CategoryAttention,
-    EmbeddingHead,
-    Standardize,
-    squared_distance,
+from trainer.config import Attention, Distance, ModelConfig
+from trainer.config_fields import model_config_from_dict
+from trainer.distances import (
+    ProductVectors,
+    SceneVectors,
+    distance_matrix,
+    query_vectors,
 )
+from trainer.layers import PACKAGE, CategoryAttention, EmbeddingHead, Standardize
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class StyleModel(keras.Model):
-    """Preset `paper`: the published model over cached features."""
+    """The published model over cached features, and what is varied of it."""
 
     def __init__(
         self,
@@ -38,6 +34,7 @@ class StyleModel(keras.Model):
         region_dim: int,
         categories: list[str],
         sizes: dict[str, Any] | None = None,
+        precision: str = "float32",
         **kwargs: Any,
     ) -> None:
         """Set sizes.
@@ -47,62 +44,99 @@ class StyleModel(keras.Model):
             region_dim: of its regions.
             categories: names, in the order of the attention's table.
             sizes: fields of `ModelConfig`.
+            precision: dtype policy of the heads; see `config.Precision`.
             **kwargs: as every Keras model takes.
         """
         super().__init__(**kwargs)
         self.global_dim = global_dim
         self.region_dim = region_dim
         self.categories = list(categories)
-        self.sizes = ModelConfig(**(sizes or {}))
-        dim, rate = self.sizes.embedding_dim, self.sizes.dropout
+        self.sizes: ModelConfig = model_config_from_dict(sizes or {})
+        self.precision = precision
         self.standardize_pooled = Standardize(name="standardize_pooled")
         self.standardize_regions = Standardize(name="standardize_regions")
-        self.global_head = EmbeddingHead(
-            self.sizes.global_units, dim, dropout=rate, name="global_head"
+        self.global_head = self._head("global_head", self.sizes.global_units)
+        if self._uses_regions:
+            self.local_head = self._head("local_head", self.sizes.local_units)
+        if self._uses_keys:
+            self.key_head = self._head("key_head", self.sizes.local_units)
+        if self._uses_keys and self.sizes.attention is Attention.CATEGORY:
+            self.attention = CategoryAttention(
+                len(self.categories),
+                self.sizes.embedding_dim,
+                near=self.sizes.near_regions,
+                name="attention",
+            )
+        if self._keys_products:
+            self.product_key_head = self._head(
+                "product_key_head", self.sizes.global_units
+            )
+
+    def _head(self, name: str, units: int) -> EmbeddingHead:
+        return EmbeddingHead(
+            units,
+            self.sizes.embedding_dim,
+            dropout=self.sizes.dropout,
+            name=name,
+            dtype=self.precision,
         )
-        self.local_head = EmbeddingHead(
-            self.sizes.local_units, dim, dropout=rate, name="local_head"
-        )
-        self.key_head = EmbeddingHead(
-            self.sizes.local_units, dim, dropout=rate, name="key_head"
-        )
-        self.attention = CategoryAttention(len(self.categories), dim, name="attention")
+
+    @property
+    def _uses_regions(self) -> bool:
+        return self.sizes.distance is not Distance.GLOBAL
+
+    @property
+    def _uses_keys(self) -> bool:
+        return self._uses_regions and self.sizes.attention is not Attention.UNIFORM
+
+    @property
+    def _keys_products(self) -> bool:
+        return self._uses_keys and self.sizes.attention is Attention.PRODUCT
 
     def build(self, *_: Any) -> None:
         """Create the weights; the sizes are known without an input."""
-        self.standardize_pooled.build((None, self.global_dim))
-        self.standardize_regions.build((None, None, self.region_dim))
-        self.global_head.build((None, self.global_dim))
-        self.local_head.build((None, None, self.region_dim))
-        self.key_head.build((None, None, self.region_dim))
-        self.attention.build()
+        pooled, regions = (None, self.global_dim), (None, None, self.region_dim)
+        self.standardize_pooled.build(pooled)
+        self.standardize_regions.build(regions)
+        self.global_head.build(pooled)
+        if self._uses_regions:
+            self.local_head.build(regions)
+        if self._uses_keys:
+            self.key_head.build(regions)
+        if self._uses_keys and not self._keys_products:
+            self.attention.build()
+        if self._keys_products:
+            self.product_key_head.build(pooled)
         self.built = True
 
     def call(
-        self, triplets: dict[str, keras.KerasTensor], training: bool = False
-    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Distances of triplets.
+        self, pairs: dict[str, keras.KerasTensor], training: bool = False
+    ) -> tuple[SceneVectors, ProductVectors]:
+        """Vectors of a batch.
 
         Args:
-            triplets: `scene` [n, global_dim], `regions` [n, n_regions, region_dim],
-                `category` [n] int32, `positive` and `negative` [n, global_dim].
+            pairs: `scene` [n, global_dim], `regions` [n, n_regions, region_dim],
+                `category` [n] int32, `products` [m, global_dim].
             training: whether dropout and batch statistics are in force.
 
         Returns:
-            Distance of scene to positive and of scene to negative, each [n].
+            Of n scenes and of m products.
         """
         # One pass, so that batch statistics see scenes and products alike.
-        names = ("scene", "positive", "negative")
-        pooled = ops.concatenate([triplets[name] for name in names])
-        scene, positive, negative = ops.split(
-            self.global_head(self.standardize_pooled(pooled), training=training), 3
+        n_scenes = ops.shape(pairs["scene"])[0]
+        pooled = self.standardize_pooled(
+            ops.concatenate([pairs["scene"], pairs["products"]])
         )
-        local, attention = self._regions(
-            triplets["regions"], triplets["category"], training=training
+        vectors = self.global_head(pooled, training=training)
+        local, keys, attention = self._regions(
+            pairs["regions"], pairs["category"], training=training
         )
+        wanted = None
+        if self._keys_products:
+            wanted = self.product_key_head(pooled[n_scenes:], training=training)
         return (
-            hybrid_distance(scene, local, attention, positive),
-            hybrid_distance(scene, local, attention, negative),
+            SceneVectors(vectors[:n_scenes], local, keys, attention),
+            ProductVectors(vectors[n_scenes:], wanted),
         )
 
     def _regions(
@@ -111,18 +145,55 @@ class StyleModel(keras.Model):
         category: keras.KerasTensor,
         *,
         training: bool = False,
-    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Region embeddings [n, n_regions, dim] and their attention [n, n_regions]."""
+    ) -> tuple[
+        keras.KerasTensor | None, keras.KerasTensor | None, keras.KerasTensor | None
+    ]:
+        """f_i and l̂ of regions, and their attention; see `SceneVectors`."""
+        if not self._uses_regions:
+            return None, None, None
         regions = self.standardize_regions(regions)
+        local = self.local_head(regions, training=training)
+        if not self._uses_keys:
+            n_regions = local.shape[1]
+            return local, None, ops.ones_like(local[..., 0]) / n_regions
         keys = self.key_head(regions, training=training)
-        return (
-            self.local_head(regions, training=training),
-            self.attention(keys, category),
+        if self._keys_products:
+            return local, keys, None
+        return local, keys, self.attention(keys, category)
+
+    def distances(
+        self, scenes: SceneVectors, products: ProductVectors
+    ) -> keras.KerasTensor:
+        """Distances of all scenes to all products, [n, m]."""
+        return distance_matrix(
+            scenes,
+            products,
+            distance=self.sizes.distance,
+            squared=self.sizes.squared,
+            near_regions=self.sizes.near_regions,
         )
+
+    def product_vectors(self, pooled: keras.KerasTensor) -> ProductVectors:
+        """Vectors of products, [n, global_dim]."""
+        pooled = self.standardize_pooled(pooled)
+        wanted = None
+        if self._keys_products:
+            wanted = self.product_key_head(pooled, training=False)
+        return ProductVectors(self.global_head(pooled, training=False), wanted)
+
+    def scene_vectors(
+        self,
+        pooled: keras.KerasTensor,
+        regions: keras.KerasTensor,
+        category: keras.KerasTensor,
+    ) -> SceneVectors:
+        """Vectors of scenes, each for a category; arguments as in `embed_scenes`."""
+        scene = self.global_head(self.standardize_pooled(pooled), training=False)
+        return SceneVectors(scene, *self._regions(regions, category))
 
     def embed_products(self, pooled: keras.KerasTensor) -> keras.KerasTensor:
         """f_p: [n, global_dim] to unit vectors [n, embedding_dim]."""
-        return self.global_head(self.standardize_pooled(pooled), training=False)
+        return self.product_vectors(pooled).vectors
 
     def embed_scenes(
         self,
@@ -138,11 +209,19 @@ class StyleModel(keras.Model):
             category: [n] int32.
 
         Returns:
-            q = f_s + Σ a_i f_i, [n, embedding_dim], and a, [n, n_regions].
+            q [n, embedding_dim], for which the distance is 2 − q·f_p, and
+            a [n, n_regions], uniform where no region counts.
+
+        Raises:
+            ValueError: the model's distance is no inner product.
         """
-        local, attention = self._regions(regions, category)
-        attended = ops.sum(ops.expand_dims(attention, -1) * local, axis=1)
-        return self.embed_products(pooled) + attended, attention
+        self._check_inner_product()
+        scenes = self.scene_vectors(pooled, regions, category)
+        attention = scenes.attention
+        if attention is None:
+            n_regions = regions.shape[1]
+            attention = ops.ones_like(regions[..., 0], dtype="float32") / n_regions
+        return query_vectors(scenes, distance=self.sizes.distance), attention
 
     def embed_queries(
         self, pooled: keras.KerasTensor, regions: keras.KerasTensor
@@ -155,12 +234,39 @@ class StyleModel(keras.Model):
 
         Returns:
             [n, n_categories, embedding_dim].
+
+        Raises:
+            ValueError: the model's distance is no inner product.
         """
+        self._check_inner_product()
+        if not (self._uses_keys and self.sizes.attention is Attention.CATEGORY):
+            return self._same_query(pooled, regions)
+        scene = self.embed_products(pooled)
         regions = self.standardize_regions(regions)
         local = self.local_head(regions, training=False)
-        attention = self.attention.over_categories(self.key_head(regions))
-        scene = self.embed_products(pooled)
-        return ops.expand_dims(scene, 1) + ops.matmul(attention, local)
+        attention = self.attention.over_categories(
+            self.key_head(regions, training=False)
+        )
+        attended = ops.matmul(attention, local)
+        if self.sizes.distance is Distance.LOCAL:
+            return 2.0 * attended
+        return ops.expand_dims(scene, 1) + attended
+
+    def _same_query(
+        self, pooled: keras.KerasTensor, regions: keras.KerasTensor
+    ) -> keras.KerasTensor:
+        """Queries of a model that does not tell categories apart."""
+        any_category = ops.zeros((pooled.shape[0],), "int32")
+        scenes = self.scene_vectors(pooled, regions, any_category)
+        query = query_vectors(scenes, distance=self.sizes.distance)
+        return ops.repeat(ops.expand_dims(query, 1), len(self.categories), axis=1)
+
+    def _check_inner_product(self) -> None:
+        if not self.sizes.is_inner_product:
+            raise ValueError(
+                "no query vector gives the distances of a model with "
+                f"attention={self.sizes.attention}, squared={self.sizes.squared}"
+            )
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
@@ -169,33 +275,5 @@ class StyleModel(keras.Model):
             "region_dim": self.region_dim,
             "categories": self.categories,
             "sizes": dataclasses.asdict(self.sizes),
+            "precision": self.precision,
         }
-
-
-def hybrid_distance(
-    scene: keras.KerasTensor,
-    local: keras.KerasTensor,
-    attention: keras.KerasTensor,
-    product: keras.KerasTensor,
-) -> keras.KerasTensor:
-    """Hybrid distance d = ½ (d_global + d_local).
-
-    Args:
-        scene: f_s, [n, dim].
-        local: f_i, [n, n_regions, dim].
-        attention: a, [n, n_regions].
-        product: f_p, [n, dim].
-
-    Returns:
-        [n].
-    """
-    to_regions = squared_distance(local, ops.expand_dims(product, 1))
-    d_local = ops.sum(attention * to_regions, axis=-1)
-    return 0.5 * (squared_distance(scene, product) + d_local)
-
-
-def triplet_loss(
-    positive: keras.KerasTensor, negative: keras.KerasTensor, margin: float
-) -> keras.KerasTensor:
-    """max(0, d⁺ − d⁻ + margin) of each triplet, [n] (Kang et al. 2019, equation 8)."""
-    return ops.relu(positive - negative + margin)

@@ -29,22 +29,39 @@ from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
-from trainer.config import TrainConfig, parse_preset
-from trainer.data import (
-    TripletTable,
-    feature_statistics,
-    read_categories,
-    read_triplets,
-)
+from trainer.config import TrainConfig
+from trainer.config_fields import with_changes
 from trainer.export import save_model, weights_digest
+from trainer.feature_statistics import feature_statistics
 from trainer.features import FeatureReader
-from trainer.loop import History, train
+from trainer.loop import Places, train
 from trainer.model import StyleModel
+from trainer.pair_table import PairTable, read_categories, read_pairs
+from trainer.presets import PRESETS, Preset, parse_preset
+from trainer.strategy import Where, is_chief, make_strategy, parse_where
+from trainer.telemetry import Telemetry
+from trainer.train_state import EpochResult, history_fields
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raised with every change that gives other weights for the same input."""
+
+CHECKPOINTS = "checkpoints"
+"""Their folder, in the model's until it is complete."""
+
+_OPTIONS = {
+    "batch_size": (int, "batch_size", "pairs in a step, over all replicas"),
+    "learning_rate": (float, "optimizer.learning_rate", "of AdamW"),
+    "max_epochs": (int, "max_epochs", "at most"),
+    "patience": (
+        int,
+        "patience",
+        "epochs without a better validation loss before training stops",
+    ),
+    "seed": (int, "seed", "of weights, order and dropout"),
+}
+"""Options for what is changed most: type, field of the configuration, help."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -52,20 +69,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     configure_logging()
     arguments = _parser().parse_args(argv)
     root, date = Root.of(arguments.root), parse_run_date(arguments.run_date)
-    config = TrainConfig(
-        preset=parse_preset(arguments.preset),
-        batch_size=arguments.batch_size,
-        learning_rate=arguments.learning_rate,
-        max_epochs=arguments.max_epochs,
-        patience=arguments.patience,
-        seed=arguments.seed,
-    )
+    preset = parse_preset(arguments.preset)
+    config = _config(preset, arguments)
+    where = parse_where(arguments.strategy)
     started = time.monotonic()
     dataset = root.receipt(date, Stage.BUILD_DATASET).outputs["dataset"]
     features = root.receipt(date, Stage.EXTRACT_FEATURES)
     provenance = {
         "code_version": CODE_VERSION,
-        "preset": config.preset.value,
+        "preset": preset.value,
         "config": dataclasses.asdict(config),
         "dataset": dataset,
         "backbone": features.outputs["features"],
@@ -83,7 +95,9 @@ def main(argv: Sequence[str] | None = None) -> None:
             "backbone_weights": features.outputs["weights"],
             "notes": list(features.notes),
         }
-        _train_into(folder, root, config, provenance)
+        is_writer = _train_into(folder, root, config, provenance, where)
+        if not is_writer:
+            return
     manifest = storage.read_manifest(folder)
     root.write_receipt(
         date,
@@ -102,50 +116,63 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    defaults = TrainConfig()
     parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0],
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-        allow_abbrev=False,
+        description=__doc__.splitlines()[0], allow_abbrev=False
     )
     add_run_arguments(parser)
-    parser.add_argument("--preset", default=defaults.preset.value, help="which model")
     parser.add_argument(
-        "--batch_size", type=int, default=defaults.batch_size, help="triplets in a step"
+        "--preset", default=Preset.PAPER.value, help="which model (default: paper)"
+    )
+    for name, (kind, _, text) in _OPTIONS.items():
+        parser.add_argument(
+            f"--{name}", type=kind, help=f"{text} (default: the preset's)"
+        )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="any other field of the configuration, such as model.distance=local; "
+        "see trainer/config.py",
     )
     parser.add_argument(
-        "--learning_rate", type=float, default=defaults.learning_rate, help="of AdamW"
-    )
-    parser.add_argument(
-        "--max_epochs", type=int, default=defaults.max_epochs, help="at most"
-    )
-    parser.add_argument(
-        "--patience",
-        type=int,
-        default=defaults.patience,
-        help="epochs without a better validation loss before training stops",
-    )
-    parser.add_argument(
-        "--seed", type=int, default=defaults.seed, help="of weights, order and dropout"
+        "--strategy",
+        default=Where.AUTO.value,
+        help=f"where to train: {', '.join(Where)} (default: auto)",
     )
     return parser
 
 
+def _config(preset: Preset, arguments: argparse.Namespace) -> TrainConfig:
+    changes = [
+        f"{field}={getattr(arguments, name)}"
+        for name, (_, field, _) in _OPTIONS.items()
+        if getattr(arguments, name) is not None
+    ]
+    return with_changes(PRESETS[preset], [*changes, *arguments.set])
+
+
 def _train_into(
-    folder: epath.Path, root: Root, config: TrainConfig, provenance: dict[str, Any]
-) -> None:
-    storage.start_folder(folder)
+    folder: epath.Path,
+    root: Root,
+    config: TrainConfig,
+    provenance: dict[str, Any],
+    where: Where,
+) -> bool:
+    """Train, and write the model's folder; whether this process is the one that did."""
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
+    strategy = make_strategy(where)
     dataset = root.dataset(provenance["dataset"])
     storage.read_manifest(dataset)
     categories = read_categories(dataset)
     reader = FeatureReader(root.feature_store(provenance["backbone"]))
-    global_dim, _, region_dim = reader.dims
-    strategy = tf.distribute.get_strategy()
-    with tempfile.TemporaryDirectory(prefix="features-") as scratch:
+    chief = is_chief(strategy)
+    if chief:
+        _clear(folder)
+    with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         tables = {
-            split.value: read_triplets(
+            split.value: read_pairs(
                 dataset, split, reader, categories=categories, scratch=Path(scratch)
             )
             for split in (Split.TRAIN, Split.VALIDATION)
@@ -153,46 +180,76 @@ def _train_into(
         counts = {f"pairs_{name}": len(table) for name, table in tables.items()}
         log.info("training on %s in %d categories", counts, len(categories))
         with strategy.scope():
-            model = StyleModel(
-                global_dim=global_dim,
-                region_dim=region_dim,
-                categories=categories,
-                sizes=dataclasses.asdict(config.model),
-            )
-            model.build()
-            _standardize(model, tables[Split.TRAIN])
-        history = train(
+            model = make_model(config, tables["train"], categories)
+        telemetry = Telemetry(folder) if chief else None
+        # Workers but the chief leave theirs where nobody looks; all go on from the
+        # chief's.
+        results = train(
             model,
             tables,
             config,
             strategy=strategy,
-            log_dir=str(folder / "tensorboard"),
+            places=Places(
+                restore=str(folder / CHECKPOINTS),
+                save=str(folder / CHECKPOINTS if chief else Path(scratch) / "unused"),
+                telemetry=telemetry,
+            ),
         )
-    _write_model(folder, model, history, provenance | {"counts": counts})
+        if telemetry:
+            telemetry.close()
+    if chief:
+        _write_model(folder, model, results, provenance | {"counts": counts})
+    return chief
 
 
-def _standardize(model: StyleModel, table: TripletTable) -> None:
-    """Give the model the statistics of the train split, and of nothing else."""
+def _clear(folder: epath.Path) -> None:
+    """Remove what a killed run left, unless there is something to go on from."""
+    if tf.train.latest_checkpoint(str(folder / CHECKPOINTS)):
+        storage.clear_temporary(folder)
+    else:
+        storage.start_folder(folder)
+
+
+def make_model(
+    config: TrainConfig, table: PairTable, categories: Sequence[str]
+) -> StyleModel:
+    """An untrained model for a train split, which gives it its statistics."""
+    model = StyleModel(
+        global_dim=table.scenes.shape[1],
+        region_dim=table.regions.shape[2],
+        categories=list(categories),
+        sizes=dataclasses.asdict(config.model),
+        precision=config.optimizer.precision.value,
+    )
+    model.build()
     pooled = np.concatenate([table.scenes, table.products])
     model.standardize_pooled.set_statistics(*feature_statistics(pooled))
     model.standardize_regions.set_statistics(*feature_statistics(table.regions))
+    return model
 
 
 def _write_model(
-    folder: epath.Path, model: StyleModel, history: History, manifest: dict[str, Any]
+    folder: epath.Path,
+    model: StyleModel,
+    results: list[EpochResult],
+    manifest: dict[str, Any],
 ) -> None:
     save_model(model, folder)
-    storage.write_json(folder / "history.json", dataclasses.asdict(history))
+    history = history_fields(results)
+    storage.write_json(folder / "history.json", history)
     manifest["counts"] |= {
-        "epochs": len(history.epochs),
-        "best_epoch": history.best_epoch,
+        "epochs": len(results),
+        "best_epoch": history["best_epoch"],
         "parameters": model.count_params(),
     }
-    storage.write_manifest(
-        folder,
-        manifest
-        | {"categories": model.categories, "weights_sha256": weights_digest(model)},
-    )
+    # The checkpoints go last: until the manifest is there, they are what is gone on
+    # from.
+    manifest |= {
+        "categories": model.categories,
+        "weights_sha256": weights_digest(model),
+    }
+    storage.write_manifest(folder, manifest)
+    (folder / CHECKPOINTS).rmtree(missing_ok=True)
 
 
 if __name__ == "__main__":

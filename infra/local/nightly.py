@@ -25,7 +25,7 @@ from infra.local.progress import StageProgress
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root, Stage, parse_run_date
-from trainer.config import Preset, parse_preset
+from trainer.presets import Preset, parse_preset
 
 PROJECT = Path(__file__).resolve().parents[2]
 AIRFLOW_HOME = PROJECT / ".airflow"

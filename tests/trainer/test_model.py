@@ -8,8 +8,11 @@ import keras
 import numpy as np
 import pytest
 
+from trainer.config import Distance
+from trainer.distances import ProductVectors, SceneVectors, distance_matrix
 from trainer.layers import CategoryAttention, EmbeddingHead, Standardize
-from trainer.model import StyleModel, hybrid_distance, triplet_loss
+from trainer.losses import triplet_loss
+from trainer.model import StyleModel
 
 CATEGORIES = ["bags", "hats", "shoes"]
 GLOBAL_DIM, N_REGIONS, REGION_DIM, DIM = 10, 6, 8, 5
@@ -50,6 +53,17 @@ def random_triplets(seed: int, n: int = 4) -> Arrays:
     }
     category = generator.integers(0, len(CATEGORIES), n).astype(np.int32)
     return triplets | {"category": category}
+
+
+def triplet_distances(
+    model: StyleModel, triplets: Arrays, *, training: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Distances of each scene to its positive and to its negative."""
+    products = np.concatenate([triplets["positive"], triplets["negative"]])
+    found = model(triplets | {"products": products}, training=training)
+    distances = np.asarray(model.distances(*found))
+    n = len(distances)
+    return np.diagonal(distances[:, :n]), np.diagonal(distances[:, n:])
 
 
 class Oracle:
@@ -166,7 +180,7 @@ def test_attention_prefers_the_region_at_the_category_vector() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_distances_follow_the_formulas(seed: int) -> None:
     model, triplets = random_model(seed), random_triplets(seed)
-    positive, negative = model(triplets)
+    positive, negative = triplet_distances(model, triplets)
     oracle = Oracle(model)
     np.testing.assert_allclose(
         positive, oracle.distances(triplets, "positive"), atol=1e-5
@@ -182,7 +196,7 @@ def test_distances_of_float16_features_are_those_of_the_rounded_numbers() -> Non
         name: value if name == "category" else value.astype(np.float16)
         for name, value in triplets.items()
     }
-    positive, _ = model(half)
+    positive, _ = triplet_distances(model, half)
     np.testing.assert_allclose(
         positive, Oracle(model).distances(half, "positive"), atol=1e-5
     )
@@ -196,18 +210,36 @@ def test_training_statistics_are_of_scenes_and_products_together() -> None:
         model.global_head.hidden.kernel
     )
     before = np.array(norm.moving_mean)
-    model(triplets, training=True)
+    triplet_distances(model, triplets, training=True)
     expected = norm.momentum * before + (1 - norm.momentum) * hidden.mean(axis=0)
     np.testing.assert_allclose(norm.moving_mean, expected, atol=1e-5)
 
 
-def test_hybrid_distance_of_a_hand_worked_case() -> None:
-    scene, product = np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
-    local = np.array([[[0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]])
-    attention = np.array([[0.5, 0.25, 0.25]])
-    # Global: 1 + 1 = 2. Local: 0.5·0 + 0.25·2 + 0.25·4 = 1.5. Half of the sum: 1.75.
-    found = hybrid_distance(scene, local, attention, product)
-    np.testing.assert_allclose(found, [1.75])
+@pytest.mark.parametrize(
+    ("distance", "squared", "expected"),
+    [
+        # Global: 1 + 1 = 2. Local: 0.5·0 + 0.25·2 + 0.25·4 = 1.5.
+        (Distance.GLOBAL, True, 2.0),
+        (Distance.LOCAL, True, 1.5),
+        (Distance.HYBRID, True, 1.75),
+        # √2; and 0.5·0 + 0.25·√2 + 0.25·2.
+        (Distance.GLOBAL, False, 2**0.5),
+        (Distance.LOCAL, False, 0.25 * 2**0.5 + 0.5),
+        (Distance.HYBRID, False, 0.625 * 2**0.5 + 0.25),
+    ],
+)
+def test_distance_of_a_hand_worked_case(
+    distance: Distance, squared: bool, expected: float
+) -> None:
+    scenes = SceneVectors(
+        scene=np.array([[1.0, 0.0]]),
+        local=np.array([[[0.0, 1.0], [-1.0, 0.0], [0.0, -1.0]]]),
+        keys=None,
+        attention=np.array([[0.5, 0.25, 0.25]]),
+    )
+    products = ProductVectors(np.array([[0.0, 1.0]]), None)
+    found = distance_matrix(scenes, products, distance=distance, squared=squared)
+    np.testing.assert_allclose(found, [[expected]], atol=1e-6)
 
 
 def test_triplet_loss_of_hand_worked_cases() -> None:
@@ -221,7 +253,7 @@ def test_triplet_loss_of_hand_worked_cases() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_query_dot_product_gives_the_network_distance(seed: int) -> None:
     model, triplets = random_model(seed), random_triplets(seed, n=7)
-    expected, _ = model(triplets)
+    expected, _ = triplet_distances(model, triplets)
     queries, _ = model.embed_scenes(
         triplets["scene"], triplets["regions"], triplets["category"]
     )
@@ -251,7 +283,11 @@ def test_saved_model_loads_without_code_and_gives_the_same_numbers(
         tmp_path / "model.keras", compile=False, safe_mode=True
     )
     assert loaded.categories == CATEGORIES
-    for found, expected in zip(loaded(triplets), model(triplets), strict=True):
+    for found, expected in zip(
+        triplet_distances(loaded, triplets),
+        triplet_distances(model, triplets),
+        strict=True,
+    ):
         np.testing.assert_array_equal(found, expected)
 
 

@@ -280,5 +280,5 @@ class Stopped(Exception):
     """Carries the resolved config."""
 
 
-def stop_with_config(_: Any, __: Root, config: TrainConfig, ___: Any) -> None:
-    raise Stopped(config)
+def stop_with_config(*arguments: Any) -> None:
+    raise Stopped(arguments[2])

@@ -224,17 +224,16 @@ def test_vectors_are_those_of_the_network_asked_one_by_one(
     vectors = embedder.embed_products([sha(name) for name in PRODUCTS[:3]])
 
     for row, (scene, product) in enumerate(zip(SCENES[:3], PRODUCTS[:3], strict=True)):
-        distance, _ = model(
+        alone = model(
             {
                 "scene": pooled(scene)[None],
                 "regions": regions(scene)[None],
-                "positive": pooled(product)[None],
-                "negative": pooled(product)[None],
+                "products": pooled(product)[None],
                 "category": np.array([CATEGORIES.index("hats")], np.int32),
             }
         )
         found = 2 - queries[row] @ vectors[row]
-        assert found == pytest.approx(float(distance[0]), abs=1e-5)
+        assert found == pytest.approx(float(model.distances(*alone)[0, 0]), abs=1e-5)
 
 
 @pytest.mark.parametrize("seed", range(6))

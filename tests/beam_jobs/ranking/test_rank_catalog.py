@@ -176,16 +176,15 @@ def lists(root: Root) -> dict[tuple[str, str], list[str]]:
 
 def pair_distance(model: StyleModel, scene: str, product: str, category: str) -> float:
     """What the network says about one pair, all by itself."""
-    distance, _ = model(
+    vectors = model(
         {
             "scene": pooled(scene)[None],
             "regions": regions(scene)[None],
-            "positive": pooled(product)[None],
-            "negative": pooled(product)[None],
+            "products": pooled(product)[None],
             "category": np.array([CATEGORIES.index(category)], np.int32),
         }
     )
-    return float(distance[0])
+    return float(model.distances(*vectors)[0, 0])
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,115 @@
+"""Two replicas train the model that one trains: virtual devices, and real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).parent
+TIMEOUT_S = 300
+IN_BATCH = ("loss.negatives=batch", "loss.objective=softmax")
+CLIPPED = ("optimizer.clip_norm=0.1", "loss.mined_per_pair=2", "optimizer.average=0.9")
+BY_PRODUCT = ("model.attention=product", "model.squared=false", "same_category=4")
+
+
+class Trained(NamedTuple):
+    """What a run left."""
+
+    replicas: int
+    weights: list[np.ndarray]
+    epochs: list[dict[str, Any]]
+
+
+def start(
+    where: str, out: Path, changes: tuple[str, ...], **environment: str
+) -> subprocess.Popen[bytes]:
+    paths = [str(HERE), str(HERE.parents[1])]
+    return subprocess.Popen(
+        [sys.executable, str(HERE / "replica_run.py"), where, str(out), *changes],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment},
+        stderr=subprocess.PIPE,
+    )
+
+
+def finish(process: subprocess.Popen[bytes]) -> None:
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, errors.decode()[-3000:]
+
+
+def trained(out: Path) -> Trained:
+    with np.load(out) as saved:
+        weights = [saved[str(n)] for n in range(len(saved.files) - 2)]
+        return Trained(
+            int(saved["replicas"]), weights, json.loads(str(saved["figures"]))
+        )
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [held.getsockname()[1] for held in sockets]
+    for held in sockets:
+        held.close()
+    return ports
+
+
+def on_hosts(out: Path, changes: tuple[str, ...]) -> Trained:
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
+    workers = [
+        start(
+            "hosts",
+            out,
+            changes,
+            TF_CONFIG=json.dumps(
+                {
+                    "cluster": {"worker": addresses},
+                    "task": {"type": "worker", "index": index},
+                }
+            ),
+        )
+        for index in range(2)
+    ]
+    for worker in workers:
+        finish(worker)
+    return trained(out)
+
+
+def assert_same(found: Trained, expected: Trained) -> None:
+    assert (found.replicas, expected.replicas) == (2, 1)
+    for epoch, same in zip(found.epochs, expected.epochs, strict=True):
+        assert epoch == pytest.approx(same, abs=1e-5)
+    for ours, theirs in zip(found.weights, expected.weights, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize("changes", [(), IN_BATCH, CLIPPED, BY_PRODUCT])
+def test_two_devices_train_what_one_trains(
+    changes: tuple[str, ...], tmp_path: Path
+) -> None:
+    both = [
+        start("one", tmp_path / "one.npz", changes),
+        start("mirrored", tmp_path / "two.npz", changes),
+    ]
+    for process in both:
+        finish(process)
+    assert_same(trained(tmp_path / "two.npz"), trained(tmp_path / "one.npz"))
+
+
+def test_two_hosts_train_what_one_trains(tmp_path: Path) -> None:
+    finish(start("one", tmp_path / "one.npz", IN_BATCH))
+    found = on_hosts(tmp_path / "two.npz", IN_BATCH)
+    assert_same(found, trained(tmp_path / "one.npz"))
+
+
+def test_batch_that_replicas_cannot_share_is_refused(tmp_path: Path) -> None:
+    process = start("mirrored", tmp_path / "two.npz", ("batch_size=15",))
+    _, errors = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode
+    assert "--batch_size 15 cannot be divided by 2 replicas" in errors.decode()

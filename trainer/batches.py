@@ -1,0 +1,194 @@
+"""Which pairs and products each step sees: a function of configuration and step alone.
+
+So a job that was killed goes on in the middle of an epoch, and several replicas each
+take their part of a batch without a word to one another.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+
+import numpy as np
+import tensorflow as tf
+
+from tfrecords_schema.errors import InputError
+from tfrecords_schema.hashing import stable_hash
+from trainer.config import Negatives, TrainConfig
+from trainer.pair_table import PairTable
+
+_AHEAD = 4  # batches made while a step runs
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Rows of one step, over all replicas.
+
+    Attributes:
+        pairs: [n] rows of pairs.
+        products: [n_replicas, n / n_replicas × (1 + mined_per_pair)] rows of products:
+            of each replica's pairs first their own, then what was mined for them.
+    """
+
+    pairs: np.ndarray
+    products: np.ndarray
+
+
+class Batches:
+    """The batches of a train split."""
+
+    def __init__(
+        self, table: PairTable, config: TrainConfig, *, replicas: int = 1
+    ) -> None:
+        """Lay out the steps.
+
+        Args:
+            table: the split.
+            config: batch size, order and negatives.
+            replicas: that share a batch.
+
+        Raises:
+            InputError: a batch cannot be shared equally.
+        """
+        if config.batch_size % replicas:
+            raise InputError(
+                f"--batch_size {config.batch_size} cannot be divided by {replicas} "
+                "replicas; choose a multiple of their number"
+            )
+        self._table = table
+        self._config = config
+        self._replicas = replicas
+        self.steps_per_epoch = -(-len(table) // config.batch_size)
+        # Of this epoch and the next, which is begun while the last batches are waiting.
+        self._order = functools.lru_cache(maxsize=2)(
+            lambda epoch: _epoch_order(table, epoch, config.seed, config.same_category)
+        )
+
+    def rows(self, step: int) -> Batch:
+        """The rows of a step, counted from 0 over all epochs."""
+        epoch, at = divmod(step, self.steps_per_epoch)
+        size = self._config.batch_size
+        order = self._order(epoch)
+        # All batches have the same size: the last is filled up from the beginning.
+        places = np.arange(at * size, (at + 1) * size) % len(order)
+        pairs = order[places].reshape(self._replicas, -1)
+        products = [
+            np.concatenate([self._table.positive[own], self._mined(own, epoch)])
+            for own in pairs
+        ]
+        return Batch(pairs.reshape(-1), np.array(products))
+
+    def _mined(self, pairs: np.ndarray, epoch: int) -> np.ndarray:
+        """Mined negatives: each pair goes through its own in turn, from another one."""
+        count = self._config.loss.mined_per_pair
+        chosen = []
+        for pair in pairs:
+            negatives = self._table.negatives[pair]
+            turns = pair + epoch * count + np.arange(count)
+            chosen.append(negatives[turns % len(negatives)])
+        return np.concatenate(chosen)
+
+    def part(self, step: int, replica: int) -> tuple[np.ndarray, ...]:
+        """What one replica computes with.
+
+        Args:
+            step: counted from 0.
+            replica: counted from 0.
+
+        Returns:
+            scene [b, global_dim], regions [b, n_regions, region_dim], category [b]
+            int32, products [b × (1 + mined_per_pair), global_dim], own [b] int32 and
+            allowed [b, m] bool; the last two of all replicas' m products in turn.
+        """
+        batch, table = self.rows(step), self._table
+        size = len(batch.pairs) // self._replicas
+        pairs = batch.pairs[replica * size : (replica + 1) * size]
+        first = replica * batch.products.shape[1]
+        own = np.arange(first, first + size, dtype=np.int32)
+        scene = table.scene[pairs]
+        return (
+            table.scenes[scene],
+            np.asarray(table.regions[scene]),
+            table.category[pairs],
+            table.products[batch.products[replica]],
+            own,
+            self._allowed(pairs, batch.products.reshape(-1), first + size),
+        )
+
+    def _allowed(
+        self, pairs: np.ndarray, products: np.ndarray, first_mined: int
+    ) -> np.ndarray:
+        """[n, m]: which products of a step count against each pair."""
+        count = self._config.loss.mined_per_pair
+        allowed = np.zeros((len(pairs), len(products)), bool)
+        if self._config.loss.negatives is Negatives.BATCH:
+            categories = self._table.product_category[products]
+            allowed = self._table.category[pairs][:, None] == categories
+            for row, pair in zip(allowed, pairs, strict=True):
+                row &= ~np.isin(products, self._table.alike[pair])
+        for number in range(len(pairs)):
+            mined = first_mined + number * count
+            allowed[number, mined : mined + count] = True
+        return allowed
+
+    def dataset(
+        self, start: int, stop: int, *, replicas: range = range(1)
+    ) -> tf.data.Dataset:
+        """Parts of some steps: of each step one after the other for every replica.
+
+        Args:
+            start: first step.
+            stop: step after the last.
+            replicas: those of this process.
+        """
+        table, config = self._table, self._config
+        global_dim = table.scenes.shape[1]
+        size = config.batch_size // self._replicas
+        n_products = size * (1 + config.loss.mined_per_pair)
+        specs = {
+            "scene": ((size, global_dim), tf.float16),
+            "regions": ((size, *table.regions.shape[1:]), tf.float16),
+            "category": ((size,), tf.int32),
+            "products": ((n_products, global_dim), tf.float16),
+            "own": ((size,), tf.int32),
+            "allowed": ((size, n_products * self._replicas), tf.bool),
+        }
+
+        def load(number: tf.Tensor) -> dict[str, tf.Tensor]:
+            step, replica = number // len(replicas), number % len(replicas)
+            tensors = tf.numpy_function(
+                lambda step, replica: self.part(int(step), replicas[int(replica)]),
+                [step, replica],
+                [dtype for _, dtype in specs.values()],
+                stateful=False,
+            )
+            return {
+                name: tf.ensure_shape(tensor, shape)
+                for (name, (shape, _)), tensor in zip(
+                    specs.items(), tensors, strict=True
+                )
+            }
+
+        numbers = tf.data.Dataset.range(start * len(replicas), stop * len(replicas))
+        return numbers.map(load, num_parallel_calls=2, deterministic=True).prefetch(
+            _AHEAD
+        )
+
+
+def _epoch_order(
+    table: PairTable, epoch: int, seed: int, same_category: int
+) -> np.ndarray:
+    """All pairs in the order of an epoch, [n_pairs]."""
+    generator = np.random.Generator(np.random.Philox(stable_hash(seed, "epoch", epoch)))
+    order = generator.permutation(len(table))
+    if same_category == 1:
+        return order
+    by_category = np.argsort(table.category[order], kind="stable")
+    order = order[by_category]
+    edges = np.flatnonzero(np.diff(table.category[order])) + 1
+    chunks = [
+        of_category[start : start + same_category]
+        for of_category in np.split(order, edges)
+        for start in range(0, len(of_category), same_category)
+    ]
+    return np.concatenate([chunks[n] for n in generator.permutation(len(chunks))])

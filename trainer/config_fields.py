@@ -1,0 +1,97 @@
+"""Configurations from text and from JSON: unknown fields and impossible values."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tfrecords_schema.errors import InputError
+from trainer.config import ModelConfig, TrainConfig
+
+
+def with_changes(config: TrainConfig, changes: Sequence[str]) -> TrainConfig:
+    """A configuration with some fields set anew.
+
+    Args:
+        config: to change.
+        changes: such as `model.distance=local` or `batch_size=128`.
+
+    Raises:
+        InputError: there is no such field, or it cannot have the value.
+    """
+    for change in changes:
+        name, equals, value = change.partition("=")
+        if not equals:
+            raise InputError(f"--set {change!r} is not of the form field=value")
+        config = _changed(config, name.split("."), value, change)
+    return config
+
+
+def _changed(config: Any, path: Sequence[str], value: str, change: str) -> Any:
+    hints = typing.get_type_hints(type(config))
+    name, *rest = path
+    if name not in hints:
+        known = ", ".join(hints)
+        raise InputError(f"--set {change!r}: {name!r} is not one of: {known}")
+    nested = dataclasses.is_dataclass(hints[name])
+    if nested != bool(rest):
+        raise InputError(f"--set {change!r} names no field that has a value")
+    new = (
+        _changed(getattr(config, name), rest, value, change)
+        if nested
+        else _parsed(hints[name], value, change)
+    )
+    return dataclasses.replace(config, **{name: new})
+
+
+def _parsed(hint: Any, value: str, change: str) -> Any:
+    if isinstance(hint, types.UnionType):  # of a type and None
+        if value == "none":
+            return None
+        hint = hint.__args__[0]
+    try:
+        if hint is bool:
+            return {"true": True, "false": False}[value]
+        return hint(value)
+    except (ValueError, KeyError):
+        kinds = {bool: "true or false", int: "a whole number", float: "a number"}
+        wanted = kinds.get(hint) or "one of: " + ", ".join(hint)
+        raise InputError(f"--set {change!r}: {value!r} is not {wanted}") from None
+
+
+def config_from_dict(fields: Mapping[str, Any]) -> TrainConfig:
+    """The inverse of `dataclasses.asdict`.
+
+    Raises:
+        InputError: a field is unknown or has an impossible value.
+    """
+    return _from_dict(TrainConfig, fields)
+
+
+def model_config_from_dict(fields: Mapping[str, Any]) -> ModelConfig:
+    """The inverse of `dataclasses.asdict`.
+
+    Raises:
+        InputError: a field is unknown or has an impossible value.
+    """
+    return _from_dict(ModelConfig, fields)
+
+
+def _from_dict(kind: Any, fields: Mapping[str, Any]) -> Any:
+    hints = typing.get_type_hints(kind)
+    unknown = fields.keys() - hints.keys()
+    if unknown:
+        raise InputError(f"{kind.__name__} has no {', '.join(sorted(unknown))}")
+    values = {}
+    for name, value in fields.items():
+        hint = hints[name]
+        if dataclasses.is_dataclass(hint):
+            value = _from_dict(hint, value)
+        elif isinstance(hint, type) and issubclass(hint, enum.Enum):
+            value = hint(value)
+        values[name] = value
+    return kind(**values)

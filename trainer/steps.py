@@ -1,0 +1,120 @@
+"""One step of training, on one replica or on many: gradients and their application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import keras
+import tensorflow as tf
+
+from trainer.config import LossConfig, TrainConfig
+from trainer.distances import ProductVectors
+from trainer.losses import pair_losses
+from trainer.model import StyleModel
+
+Gather = Callable[[keras.KerasTensor], keras.KerasTensor]
+"""From a replica's rows [m, dim] to those of all replicas, one after the other."""
+
+Step = Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
+"""From a batch (see `batches.Batches.part`) to its mean loss."""
+
+
+def batch_losses(
+    model: StyleModel,
+    batch: Mapping[str, keras.KerasTensor],
+    config: LossConfig,
+    *,
+    gather: Gather = lambda rows: rows,
+    training: bool = True,
+) -> keras.KerasTensor:
+    """The loss of each of a replica's pairs, on any backend.
+
+    Args:
+        model: computes the vectors.
+        batch: the replica's part; see `batches.Batches.part`.
+        config: which loss.
+        gather: brings the products of all replicas together.
+        training: whether dropout and batch statistics are in force.
+
+    Returns:
+        [n].
+    """
+    scenes, products = model(batch, training=training)
+    keys = products.keys if products.keys is None else gather(products.keys)
+    distances = model.distances(scenes, ProductVectors(gather(products.vectors), keys))
+    return pair_losses(distances, batch["own"], batch["allowed"], config)
+
+
+def make_step(
+    model: StyleModel,
+    optimizer: keras.optimizers.Optimizer,
+    config: TrainConfig,
+    strategy: tf.distribute.Strategy,
+) -> Step:
+    """The compiled step of a strategy.
+
+    Args:
+        model: built under the strategy's scope.
+        optimizer: as well.
+        config: of the training.
+        strategy: where the replicas are.
+    """
+    clip_norm = config.optimizer.clip_norm
+
+    def replica_step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            losses = batch_losses(model, batch, config.loss, gather=_gather)
+            # Summed over replicas this is the mean over the whole batch.
+            loss = tf.reduce_sum(losses) / config.batch_size
+            scaled = optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled, model.trainable_variables)
+        if clip_norm is not None:
+            # A scaled loss has scaled gradients.
+            gradients = _clipped(gradients, optimizer.scale_loss(clip_norm))
+        optimizer.apply(gradients, model.trainable_variables)
+        return loss
+
+    @tf.function
+    def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
+        losses = strategy.run(replica_step, args=(batch,))
+        return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+    return step
+
+
+def _gather(rows: tf.Tensor) -> tf.Tensor:
+    """The rows of all replicas; the gradient comes back to those that made them.
+
+    Each replica adds its rows, at its place among zeros, to those of the others: unlike
+    that of a gather, the gradient of a sum is defined across replicas.
+    """
+    context = tf.distribute.get_replica_context()
+    n_replicas = context.num_replicas_in_sync
+    if n_replicas == 1:
+        return rows
+    mine = tf.one_hot(context.replica_id_in_sync_group, n_replicas, dtype=rows.dtype)
+    placed = mine[:, None, None] * rows[None]
+    placed = tf.reshape(placed, (-1, rows.shape[-1]))
+    return context.all_reduce(tf.distribute.ReduceOp.SUM, placed)
+
+
+def _clipped(gradients: list[tf.Tensor], norm: tf.Tensor) -> list[tf.Tensor]:
+    """Gradients of all replicas together, cut to a norm.
+
+    The optimizer will add up what each replica gives it, so each gives its share.
+    """
+    context = tf.distribute.get_replica_context()
+    n_replicas = context.num_replicas_in_sync
+    # Those of a table's rows are sparse.
+    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+    if n_replicas > 1:
+        # As one tensor: the order of many at once differs between replicas.
+        flat = tf.concat([tf.reshape(gradient, (-1,)) for gradient in gradients], 0)
+        flat = context.all_reduce(tf.distribute.ReduceOp.SUM, flat)
+        sizes = [tf.size(gradient) for gradient in gradients]
+        gradients = [
+            tf.reshape(part, gradient.shape)
+            for part, gradient in zip(tf.split(flat, sizes), gradients, strict=True)
+        ]
+    clipped, _ = tf.clip_by_global_norm(gradients, norm)
+    return [gradient / n_replicas for gradient in clipped]

@@ -1,0 +1,64 @@
+"""What people and machines may look at while a model trains: curves and JSON lines."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import tensorflow as tf
+from etils import epath
+
+from tfrecords_schema import storage
+from trainer.model import StyleModel
+from trainer.train_state import EpochResult
+
+WINDOWS_FILE = "windows.jsonl"
+
+
+class Telemetry:
+    """Files of a run, beside its checkpoints.
+
+    `windows.jsonl` has one line a window of steps: step, loss, learning rate and pairs
+    a second. `tensorboard/` has the curves of windows and epochs, and histograms of the
+    weights.
+    """
+
+    def __init__(self, folder: epath.Path) -> None:
+        """Set where to write.
+
+        Args:
+            folder: of the run.
+        """
+        self._file = folder / WINDOWS_FILE
+        self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self._windows: list[dict[str, Any]] = []
+
+    def forget_after(self, step: int) -> None:
+        """Take up what a killed run has left, up to a step."""
+        lines = self._file.read_text().splitlines() if self._file.exists() else []
+        windows = [json.loads(line) for line in lines]
+        self._windows = [window for window in windows if window["step"] <= step]
+
+    def window(self, step: int, **figures: float) -> None:
+        """Note the figures of a window that ends with a step."""
+        self._windows.append({"step": step, **figures})
+        with self._writer.as_default(step=step):
+            for name, value in figures.items():
+                tf.summary.scalar(f"window/{name}", value)
+
+    def epoch(self, result: EpochResult, model: StyleModel) -> None:
+        """Note the figures of an epoch, and write everything."""
+        with self._writer.as_default(step=result.epoch):
+            for name, value in dataclasses.asdict(result).items():
+                if name != "epoch":
+                    tf.summary.scalar(f"epoch/{name}", value)
+            for weight in model.trainable_variables:
+                tf.summary.histogram(weight.path, weight.value)
+        self._writer.flush()
+        lines = [json.dumps(window, sort_keys=True) for window in self._windows]
+        storage.write_atomic(self._file, "".join(f"{x}\n" for x in lines).encode())
+
+    def close(self) -> None:
+        """Close the curves."""
+        self._writer.close()

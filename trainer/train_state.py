@@ -1,0 +1,151 @@
+"""All that a training run is in the middle of, as variables that a checkpoint holds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfrecords_schema.errors import InputError
+from trainer.model import StyleModel
+
+_KEPT = 2  # checkpoints: one more, in case the newest is being written when all ends
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class EpochResult:
+    """Figures of one epoch.
+
+    Attributes:
+        epoch: from 1.
+        loss: mean over the train split's steps, with dropout.
+        validation_loss: of the validation split; see `validation.Validation`.
+        validation_binary_accuracy: as well.
+        at_margin: as well.
+        mean_cosine: as well.
+    """
+
+    epoch: int
+    loss: float
+    validation_loss: float
+    validation_binary_accuracy: float
+    at_margin: float
+    mean_cosine: float
+
+
+class TrainState:
+    """Weights, optimizer, position and results of a run.
+
+    Attributes:
+        step: steps done over all epochs.
+        loss_sum: of the steps of this epoch.
+        learning_rate_factor: below 1 after a roll-back.
+    """
+
+    def __init__(
+        self, model: StyleModel, optimizer: keras.optimizers.Optimizer
+    ) -> None:
+        """Begin a run.
+
+        Args:
+            model: built.
+            optimizer: built for it.
+        """
+        self._model = model
+        self._step = tf.Variable(0, dtype=tf.int64)
+        self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
+        self._factor = tf.Variable(1.0, dtype=tf.float64)
+        self._results = tf.Variable("[]")
+        self._best = [tf.Variable(weight) for weight in model.get_weights()]
+        self._checkpoint = tf.train.Checkpoint(
+            # The random states of dropout are among the model's variables.
+            model=[variable.value for variable in model.variables],
+            optimizer=[variable.value for variable in optimizer.variables],
+            step=self._step,
+            loss_sum=self._loss_sum,
+            factor=self._factor,
+            results=self._results,
+            best=self._best,
+        )
+
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return int(self._step.numpy())
+
+    @property
+    def loss_sum(self) -> float:
+        """Sum of the losses of this epoch's steps."""
+        return float(self._loss_sum.numpy())
+
+    def advance(self, losses: list[float]) -> None:
+        """Count steps and their losses."""
+        total = self.loss_sum
+        for loss in losses:
+            total += loss
+        self._loss_sum.assign(total)
+        self._step.assign_add(len(losses))
+
+    @property
+    def learning_rate_factor(self) -> float:
+        """By how much the learning rate is lowered."""
+        return float(self._factor.numpy())
+
+    @learning_rate_factor.setter
+    def learning_rate_factor(self, factor: float) -> None:
+        self._factor.assign(factor)
+
+    @property
+    def results(self) -> list[EpochResult]:
+        """Of the epochs that are complete."""
+        return [EpochResult(**r) for r in json.loads(self._results.numpy())]
+
+    def end_epoch(self, result: EpochResult, weights: list[np.ndarray]) -> None:
+        """Note an epoch's figures, and its weights where they are the best so far."""
+        results = [*self.results, result]
+        self._results.assign(json.dumps([dataclasses.asdict(r) for r in results]))
+        self._loss_sum.assign(0.0)
+        if best_epoch(results) == result.epoch:
+            for kept, weight in zip(self._best, weights, strict=True):
+                kept.assign(weight)
+
+    def take_best(self) -> None:
+        """Give the model the weights of its best epoch."""
+        self._model.set_weights([kept.numpy() for kept in self._best])
+
+    def checkpoints(self, folder: str) -> tf.train.CheckpointManager:
+        """Where the run leaves its checkpoints."""
+        return tf.train.CheckpointManager(
+            self._checkpoint, folder, max_to_keep=_KEPT, step_counter=self._step
+        )
+
+    def restore(self, path: str) -> None:
+        """Go back, or on, to a checkpoint.
+
+        Raises:
+            InputError: it is of another model or optimizer.
+        """
+        try:
+            status = self._checkpoint.restore(path)
+            status.assert_existing_objects_matched().assert_consumed()
+        except (AssertionError, ValueError, tf.errors.OpError) as error:
+            raise InputError(
+                f"checkpoint {path} is not of this configuration or is broken: {error}"
+            ) from None
+
+
+def best_epoch(results: list[EpochResult]) -> int:
+    """The first of the epochs with the lowest validation loss."""
+    return min(results, key=lambda result: (result.validation_loss, result.epoch)).epoch
+
+
+def history_fields(results: list[EpochResult]) -> dict[str, Any]:
+    """What `history.json` says of a run."""
+    return {
+        "epochs": [dataclasses.asdict(result) for result in results],
+        "best_epoch": best_epoch(results),
+    }

@@ -1,0 +1,91 @@
+"""What ends a training that has gone wrong, with a message that says what to change."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tfrecords_schema.errors import InputError
+from trainer.config import LossConfig, Objective
+from trainer.train_state import EpochResult
+
+_PATIENCE = 3
+"""Epochs that a model may look collapsed: many do in the first."""
+
+_COLLAPSED_COSINE = 0.99
+_COLLAPSED_SHARE = 0.95
+
+_BLOWN_UP = 3.0
+"""Times the loss of a model that tells nothing apart."""
+
+ROLL_BACKS = 3
+"""After each the learning rate is half of what it was: then an eighth."""
+
+
+class DivergedError(InputError):
+    """The loss is not a number, or far above that of knowing nothing."""
+
+
+def check_finite(losses: Sequence[float], *, step: int) -> None:
+    """Look at the losses of some steps.
+
+    Args:
+        losses: of steps that follow each other.
+        step: the last of them.
+
+    Raises:
+        DivergedError: one is no number.
+    """
+    for back, loss in enumerate(reversed(losses)):
+        if not math.isfinite(loss):
+            raise DivergedError(f"the loss is {loss} at step {step - back}")
+
+
+def check_level(mean: float, blind: float, *, step: int) -> None:
+    """Look at the mean loss of an epoch so far.
+
+    Args:
+        mean: of its steps.
+        blind: the loss of a model that tells nothing apart.
+        step: the last of them.
+
+    Raises:
+        DivergedError: it is far above that.
+    """
+    if mean > _BLOWN_UP * blind:
+        raise DivergedError(
+            f"the loss is {mean:.3g} on average up to step {step}, where a model that "
+            f"tells nothing apart has {blind:.3g}"
+        )
+
+
+def blind_loss(config: LossConfig, n_negatives: float) -> float:
+    """The loss where all distances are equal."""
+    if config.objective is Objective.SOFTMAX:
+        return math.log(1.0 + n_negatives)
+    return config.margin
+
+
+def check_collapse(results: Sequence[EpochResult]) -> None:
+    """Look at the figures of the last epochs.
+
+    Raises:
+        InputError: the embedding has collapsed.
+    """
+    last = results[-_PATIENCE:]
+    if len(last) < _PATIENCE:
+        return
+    if all(result.mean_cosine > _COLLAPSED_COSINE for result in last):
+        raise InputError(
+            f"the embedding has collapsed: the mean cosine of two products is "
+            f"{last[-1].mean_cosine:.4f} in epoch {last[-1].epoch}, above "
+            f"{_COLLAPSED_COSINE} for {_PATIENCE} epochs. Lower --learning_rate, or "
+            "take easier negatives: --set loss.pick=semi_hard or loss.pick=all"
+        )
+    if all(result.at_margin > _COLLAPSED_SHARE for result in last):
+        raise InputError(
+            f"the model tells nothing apart: {last[-1].at_margin:.1%} of validation "
+            f"pairs have the loss of equal distances in epoch {last[-1].epoch}, above "
+            f"{_COLLAPSED_SHARE:.0%} for {_PATIENCE} epochs. Raise --learning_rate, or "
+            "see whether the features say anything: the baseline backbone_cosine"
+        )
