@@ -17,6 +17,7 @@ RUN_DATE = parse_run_date(DATE)
 DATASET = "d1"
 BACKBONE = "b1"
 CROP = (0, 0, 50, 80)
+RULES = {"crop": {"box_margin": 0.05, "min_crop_area": 0.2}}
 
 
 def sha(name: str) -> str:
@@ -96,7 +97,7 @@ def write_dataset(
     }
     for name, (rows, schema) in tables.items():
         dataset_tables.write_table(folder / f"{name}.parquet", rows, schema)
-    storage.write_manifest(folder, {"version": version})
+    storage.write_manifest(folder, {"version": version, "rules": RULES})
     outputs = {"dataset": version, "catalog": "c1", "domain": "fashion"}
     root.write_receipt(RUN_DATE, Receipt(Stage.BUILD_DATASET, outputs, {}, 0.0))
 

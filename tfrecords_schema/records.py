@@ -90,7 +90,7 @@ class FeatureRecord:
     """What a frozen backbone made of one picture or crop.
 
     Attributes:
-        key: `scene_key` or `product_key` of the picture.
+        key: `scene_key`, `blanked_key` or `product_key` of the picture.
         pooled: [global_dim] float16, the pooled last map.
         regions: [n_regions, region_dim] float16, the grid of the middle map, row by
             row; [0, region_dim] for products, whose regions no preset needs.
@@ -109,6 +109,16 @@ def scene_key(sha256: str, crop: PixelBox | None = None) -> str:
         crop: the part of it; None for the whole.
     """
     return f"{sha256}:{'whole' if crop is None else ','.join(map(str, crop))}"
+
+
+def blanked_key(sha256: str, box: PixelBox) -> str:
+    """Identity of the features of a scene in which a box is covered.
+
+    Args:
+        sha256: the scene's picture.
+        box: what is covered.
+    """
+    return f"{sha256}:blanked:{','.join(map(str, box))}"
 
 
 def product_key(sha256: str) -> str:

@@ -14,8 +14,10 @@ import pyarrow as pa
 from etils import epath
 
 from tfrecords_schema import dataset_tables, storage
+from tfrecords_schema.box_areas import read_box_areas
 from tfrecords_schema.boxes import PixelBox
-from tfrecords_schema.records import product_key, scene_key
+from tfrecords_schema.codes import Split
+from tfrecords_schema.records import blanked_key, product_key, scene_key
 from tfrecords_schema.segments import RecordLocation
 
 WORK = pa.schema(
@@ -23,6 +25,7 @@ WORK = pa.schema(
         pa.field("key", pa.string(), nullable=False),
         pa.field("sha256", pa.string(), nullable=False),
         pa.field("crop_px", pa.list_(pa.int32())),  # None: the whole picture
+        pa.field("blanked_px", pa.list_(pa.int32())),  # None: nothing is covered
         pa.field("with_regions", pa.bool_(), nullable=False),
         # Where the picture lies, from the image store: a root can be moved or mounted
         # elsewhere before a killed job is started again.
@@ -40,16 +43,18 @@ class FeatureRequest:
     """A picture or crop whose features are wanted.
 
     Attributes:
-        key: `records.scene_key` or `records.product_key`.
+        key: `records.scene_key`, `records.blanked_key` or `records.product_key`.
         sha256: the picture.
         crop: the part of it; None for the whole.
         with_regions: whether the regions are kept as well.
+        blanked: what is covered in it; None for nothing.
     """
 
     key: str
     sha256: str
     crop: PixelBox | None
     with_regions: bool
+    blanked: PixelBox | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,7 +68,9 @@ class LocatedRequest:
 def needed_features(dataset: epath.Path) -> list[FeatureRequest]:
     """Every picture and crop that training, evaluation and ranking look at.
 
-    Scene crops are what the model is trained on, whole scenes what it ranks for.
+    Scene crops are what the model is trained on, whole scenes what it ranks for. Scenes
+    with a covered box are a control of the evaluation, so they are needed for the pairs
+    of the test split and for no others: a twentieth of the work.
 
     Returns:
         Requests in the order of their key, each key once. All requests of a picture
@@ -85,6 +92,14 @@ def _requests(dataset: epath.Path) -> Iterator[FeatureRequest]:
     for sha256, crop_px in _distinct(dataset, "pairs", "scene_sha256", "crop_px"):
         crop = PixelBox(*crop_px)
         yield FeatureRequest(scene_key(sha256, crop), sha256, crop, True)
+    areas = read_box_areas(dataset)
+    for split, sha256, box in _distinct(
+        dataset, "pairs", "split", "scene_sha256", "box"
+    ):
+        if split == Split.TEST:
+            blanked = areas.pixels(sha256, box)
+            key = blanked_key(sha256, blanked)
+            yield FeatureRequest(key, sha256, None, True, blanked)
 
 
 def _distinct(dataset: epath.Path, table: str, *columns: str) -> set[tuple[Any, ...]]:
@@ -106,6 +121,7 @@ def work_table(items: Iterable[LocatedRequest], images: epath.Path) -> pa.Table:
             "key": item.request.key,
             "sha256": item.request.sha256,
             "crop_px": item.request.crop and list(item.request.crop),
+            "blanked_px": item.request.blanked and list(item.request.blanked),
             "with_regions": item.request.with_regions,
             "path": item.picture.path.removeprefix(f"{images}/"),
             "offset": item.picture.offset,
@@ -125,6 +141,7 @@ def read_work(table: pa.Table, images: epath.Path) -> list[LocatedRequest]:
                 row["sha256"],
                 row["crop_px"] and PixelBox(*row["crop_px"]),
                 row["with_regions"],
+                row["blanked_px"] and PixelBox(*row["blanked_px"]),
             ),
             RecordLocation(str(images / row["path"]), row["offset"], row["bytes"]),
         )

@@ -47,6 +47,11 @@ PREPROCESSING = "square1"
 so features of pictures prepared in two ways never mix: change it with anything that
 gives other pixels."""
 
+BLANK = (128, 128, 128)
+"""What covers a box. A grey that is always the same, near the mean of photos and so of
+no interest to a backbone: the picture's own mean colour would carry some of what is
+being covered."""
+
 _LOADERS = 2
 """Threads that prepare pictures: two hide the waits of an object store, and more would
 only take the cores from the network."""
@@ -149,15 +154,25 @@ def _load(items: Sequence[LocatedRequest]) -> _Loaded:
         if image is None or sha256 != request.sha256:
             # Requests of one picture follow each other: it is decoded once for all.
             sha256, image = request.sha256, open_jpeg(records[request.sha256].jpeg)
-        images[row] = picture_array(image, request.crop)
+        images[row] = picture_array(image, request.crop, request.blanked)
     return _Loaded([item.request for item in items], images)
 
 
-def picture_array(image: Image.Image, crop: PixelBox | None) -> np.ndarray:
+def picture_array(
+    image: Image.Image, crop: PixelBox | None, blanked: PixelBox | None = None
+) -> np.ndarray:
     """The picture or crop as [224, 224, 3] uint8, stretched to the square.
 
     A change of the pixels that come out is a change of `PREPROCESSING`.
+
+    Args:
+        image: left as it is.
+        crop: the part that is taken.
+        blanked: what is covered in the whole picture beforehand.
     """
+    if blanked:
+        image = image.copy()
+        image.paste(BLANK, blanked)
     # Cut first: `resize(box=…)` also looks at the pixels next to the box.
     cut = image.crop(crop) if crop else image
     return np.asarray(cut.resize((IMAGE_PX, IMAGE_PX), Image.Resampling.BILINEAR))

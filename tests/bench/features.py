@@ -112,7 +112,9 @@ def _decode(root: Root, requests: list[FeatureRequest]) -> np.ndarray:
     }
     return np.stack(
         [
-            picture_array(open_jpeg(jpegs[request.sha256]), request.crop)
+            picture_array(
+                open_jpeg(jpegs[request.sha256]), request.crop, request.blanked
+            )
             for request in requests
         ]
     )

@@ -25,6 +25,7 @@ from tfrecords_schema.records import (
     FeatureRecord,
     ImageRecord,
     TripletRecord,
+    blanked_key,
     decode_feature,
     decode_image,
     decode_triplet,
@@ -318,9 +319,10 @@ def test_features_name_every_field_of_the_record(
     assert not missing
 
 
-def test_keys_differ_between_crops_wholes_and_products() -> None:
+def test_keys_differ_between_crops_covered_boxes_wholes_and_products() -> None:
     crops = [PixelBox(0, 0, 1, 23), PixelBox(0, 0, 12, 3), PixelBox(0, 1, 12, 3)]
     keys = [scene_key("ab", crop) for crop in crops]
+    keys += [blanked_key("ab", crop) for crop in crops]
     keys += [scene_key("ab"), product_key("ab"), scene_key("cd"), product_key("cd")]
 
     assert len(set(keys)) == len(keys)

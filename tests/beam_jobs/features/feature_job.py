@@ -146,7 +146,11 @@ def files(folder: epath.Path) -> dict[str, bytes]:
 def forward(name: str, crop: PixelBox | None) -> tuple[np.ndarray, np.ndarray]:
     """The network on a picture that has been cut, then stretched to the square."""
     image = open_jpeg(picture(name))
-    image = image if crop is None else image.crop(crop)
+    return forward_image(image if crop is None else image.crop(crop))
+
+
+def forward_image(image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
+    """The network on a picture, stretched to the square."""
     image = image.resize((224, 224), Image.Resampling.BILINEAR)
     outputs = tiny_backbone()(np.asarray(image, np.float32)[None], training=False)
     regions = np.asarray(outputs["regions"]).reshape(-1, REGIONS[-1])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_root import pair_row, product_row, scene_row, sha
+from small_root import RULES, pair_row, product_row, scene_row, sha
 
 from beam_jobs import compact_features
 from beam_jobs.features.feature_requests import needed_features
@@ -44,7 +44,7 @@ def night(root: Root, number: int, *, stores: tuple[str, ...] = (STORE,)) -> set
     folder = root.dataset(version)
     for name, (rows, schema) in tables.items():
         dataset_tables.write_table(folder / f"{name}.parquet", rows, schema)
-    storage.write_manifest(folder, {"version": version})
+    storage.write_manifest(folder, {"version": version, "rules": RULES})
     date = START + datetime.timedelta(number)
     root.write_receipt(date, Receipt(Stage.BUILD_DATASET, {"dataset": version}, {}, 0))
     needed = {request.key for request in needed_features(folder)}

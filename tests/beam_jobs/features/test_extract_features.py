@@ -11,14 +11,18 @@ import numpy as np
 import pytest
 from etils import epath
 from feature_job import (
+    ABOVE,
     PRODUCTS,
     SCENES,
+    SIZE,
     TWO_WORKERS,
     Network,
     files,
     forward,
+    forward_image,
     index_keys,
     needed,
+    picture,
     records,
     run,
     store_of,
@@ -26,7 +30,15 @@ from feature_job import (
     write_images,
 )
 from PIL import Image
-from small_root import DATASET, RUN_DATE, sha
+from small_root import (
+    DATASET,
+    RUN_DATE,
+    pair_row,
+    product_row,
+    scene_row,
+    sha,
+    write_dataset,
+)
 from tiny_backbone import REGIONS, write_tiny_backbone
 
 from beam_jobs import extract_features
@@ -38,9 +50,7 @@ from tfrecords_schema import segments, storage
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
-from tfrecords_schema.records import (
-    product_key,
-)
+from tfrecords_schema.records import blanked_key, product_key
 from tfrecords_schema.segments import SegmentWriter
 from trainer.backbones import compile_forward, load_model_file
 
@@ -116,6 +126,44 @@ def test_new_picture_alone_is_computed_into_a_second_segment(
     np.testing.assert_allclose(found, pooled, rtol=2e-3, atol=2e-3)
 
 
+def test_covered_boxes_of_test_pairs_are_added_to_a_cache_without_them(
+    copied: Root, backbone: Path
+) -> None:
+    # As a root has them that was filled before there were such features.
+    before = files(copied.path / "features")
+    write_dataset(
+        copied,
+        products=[product_row("shoe-1", "shoe")],
+        scenes=[scene_row("s1", "test") | {"width": SIZE[0], "height": SIZE[1]}],
+        pairs=[pair_row("s1", "shoe-1", "shoe", crop=ABOVE, split="test")],
+        version="d2",
+    )
+    assert run(copied, backbone).counts["computed"] == 1
+    assert files(copied.path / "features").items() >= before.items()
+    # The box 0, 0.6, 0.5, 1, grown by 0.05 and rounded outwards, in 90 × 120 pixels.
+    box = PixelBox(0, 65, 50, 120)
+    found = records(copied)[blanked_key(sha("s1"), box)]
+    pixels = np.array(open_jpeg(picture("s1")))
+    pixels[65:120, 0:50] = 128
+    pooled, regions = forward_image(Image.fromarray(pixels))
+    np.testing.assert_allclose(found.pooled, pooled, rtol=2e-3, atol=2e-3)
+    np.testing.assert_allclose(found.regions, regions, rtol=2e-3, atol=2e-3)
+
+
+def test_covered_box_says_nothing_of_what_was_in_it() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (120, 90, 3)).astype(np.uint8)
+    other, box = pixels.copy(), PixelBox(10, 20, 50, 70)
+    other[20:70, 10:50] = 250
+    image = Image.fromarray(pixels)
+    covered = picture_array(image, None, box)
+    np.testing.assert_array_equal(
+        covered, picture_array(Image.fromarray(other), None, box)
+    )
+    assert (covered != picture_array(image, None)).any()
+    # Requests of one picture share it: it is left as it was.
+    np.testing.assert_array_equal(np.asarray(image), pixels)
+
+
 def test_all_threads_of_a_process_share_one_network(root: Root, backbone: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         network = Network(patch)
@@ -161,9 +209,10 @@ def test_pixels_belong_to_the_name_of_the_preprocessing() -> None:
     pixels = np.stack([rows * 5, columns * 3, rows * columns // 7], -1) % 256
     image = Image.fromarray(pixels.astype(np.uint8))
     arrays = [picture_array(image, crop) for crop in (None, PixelBox(3, 5, 150, 288))]
+    arrays.append(picture_array(image, None, PixelBox(20, 30, 90, 240)))
     digests = [hashlib.sha256(array.tobytes()).hexdigest()[:16] for array in arrays]
     assert {feature_transforms.PREPROCESSING: digests} == {
-        "square1": ["81b5bfe579876797", "8d0d2cb3616e086d"]
+        "square1": ["81b5bfe579876797", "8d0d2cb3616e086d", "ef7c3eb8ee6be5b5"]
     }
 
 

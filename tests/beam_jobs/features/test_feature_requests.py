@@ -19,7 +19,7 @@ from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from tfrecords_schema.records import product_key, scene_key
+from tfrecords_schema.records import blanked_key, product_key, scene_key
 from tfrecords_schema.segments import RecordLocation
 
 CROP = PixelBox(0, 0, 40, 30)
@@ -56,6 +56,33 @@ def test_every_picture_and_crop_is_needed_once(dataset: epath.Path) -> None:
     assert set(found) == wanted
 
 
+def test_covered_boxes_are_needed_for_test_pairs_only(tmp_path: Path) -> None:
+    root = Root.of(str(tmp_path))
+    scenes = [
+        scene_row("wide", "test") | {"width": 200, "height": 50},
+        scene_row("tall", "validation"),
+        scene_row("learned"),
+    ]
+    pairs = [
+        pair_row(scene["scene_id"], "hat-1", "hat", crop=CROP, split=scene["split"])
+        for scene in scenes
+    ]
+    # Two pairs with the same box need one.
+    pairs.append(pair_row("wide", "hat-2", "hat", crop=CROP, split="test"))
+    write_dataset(
+        root,
+        products=[product_row(name, "hat") for name in ("hat-1", "hat-2")],
+        scenes=scenes,
+        pairs=pairs,
+    )
+    found = [item for item in needed_features(root.dataset(DATASET)) if item.blanked]
+    # The box is 0, 0.6, 0.5, 1; grown by 0.05 and clipped 0, 0.55, 0.55, 1.
+    box = PixelBox(0, 27, 111, 50)
+    key = blanked_key(sha("wide"), box)
+    assert found == [FeatureRequest(key, sha("wide"), None, True, box)]
+    assert key == f"{sha('wide')}:blanked:0,27,111,50"
+
+
 def test_requests_of_a_picture_follow_each_other(dataset: epath.Path) -> None:
     found = needed_features(dataset)
     assert [item.key for item in found] == sorted(item.key for item in found)
@@ -87,6 +114,13 @@ def located(request: FeatureRequest, images: epath.Path) -> LocatedRequest:
 def test_work_comes_back_as_it_was_left(dataset: epath.Path) -> None:
     images = dataset / "images"
     items = [located(request, images) for request in needed_features(dataset)]
+    assert read_work(work_table(items, images), images) == items
+
+
+def test_work_on_a_covered_box_comes_back_as_it_was_left(tmp_path: Path) -> None:
+    images, box = epath.Path(tmp_path), PixelBox(1, 2, 3, 4)
+    request = FeatureRequest(blanked_key("a", box), "a", None, True, box)
+    items = [located(request, images)]
     assert read_work(work_table(items, images), images) == items
 
 
