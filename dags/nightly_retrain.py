@@ -270,7 +270,9 @@ default in `trainer/presets.py`. Yesterday's champion stays in force.""",
         doc_md="""Measure the model and the baselines on held-out scenes.
 
 **If this fails**: the model is complete; clear the task. To measure again on purpose,
-remove `models/<run_id>/metrics.json` first: what is measured is not replaced.""",
+or after an upgrade that measures otherwise, remove `models/<run_id>/metrics.json` and
+start again: what is measured is not replaced. If features are missing, clear
+`extract_features` too.""",
     )
     gate = module_task(
         "gate",

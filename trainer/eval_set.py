@@ -10,17 +10,20 @@ from __future__ import annotations
 import dataclasses
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 from etils import epath
 
-from tfrecords_schema import dataset_tables, storage
+from tfrecords_schema import dataset_tables
+from tfrecords_schema.box_areas import BoxAreas, read_box_areas
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.codes import RESERVED_SLICES
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.hashing import stable_hash
-from tfrecords_schema.records import product_key, scene_key
+from tfrecords_schema.records import blanked_key, product_key, scene_key
+from trainer.scene_features import Features, SceneView
 
 _BLOCK_PAIRS = 256
 """A pair's regions are about 100 KB: 25 MB for a block."""
@@ -29,37 +32,42 @@ _BLOCK_ENTRIES = 4_000_000
 """Distances held at once, 16 MB of float32."""
 
 
-class Features(Protocol):
-    """Cached backbone features; `trainer.features.FeatureReader` is one."""
-
-    def pooled(self, keys: Sequence[str]) -> np.ndarray:
-        """[n, global_dim] float16, in the order of the keys."""
-        ...
-
-    def regions(self, keys: Sequence[str]) -> np.ndarray:
-        """[n, n_regions, region_dim] float16, in the order of the keys."""
-        ...
-
-
 @dataclasses.dataclass(frozen=True, slots=True)
 class EvalPair:
-    """One held-out pair; see `dataset_tables.PAIRS` for the fields."""
+    """One held-out pair; see `dataset_tables.PAIRS` for the fields.
+
+    `box_px` is the product's box in the scene's picture, grown as for the crop.
+    """
 
     pair_id: str
     scene_id: str
     scene_group: str
     scene_sha256: str
     crop_px: tuple[int, int, int, int]
+    box_px: tuple[int, int, int, int]
     category: str
     product_id: str
     product_sha256: str
     product_seen: bool
     co_positive_ids: frozenset[str]
 
-    def scene_key(self, *, cropped: bool) -> str:
-        """Feature key of the scene: the crop off the product, or the whole picture."""
-        crop = PixelBox(*self.crop_px) if cropped else None
-        return scene_key(self.scene_sha256, crop)
+    def scene_key(self, view: SceneView = SceneView.CROP) -> str:
+        """Feature key of what is looked at."""
+        match view:
+            case SceneView.CROP:
+                return scene_key(self.scene_sha256, PixelBox(*self.crop_px))
+            case SceneView.WHOLE:
+                return scene_key(self.scene_sha256)
+            case SceneView.BLANKED:
+                return blanked_key(self.scene_sha256, PixelBox(*self.box_px))
+
+
+# Those of a pair that are columns of the table, and the columns that are read: not the
+# ids of the mined negatives, which are most of it.
+_FIELDS = [
+    field.name for field in dataclasses.fields(EvalPair) if field.name != "box_px"
+]
+_COLUMNS = [*_FIELDS, "split", "box"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -141,11 +149,7 @@ def load_eval_set(folder: epath.Path, split: str) -> EvalSet:
         InputError: the data set is incomplete, the split is empty, or a category has
             the name of another slice.
     """
-    storage.read_manifest(folder)
-    pairs = defaultdict(list)
-    for row in dataset_tables.read_rows(folder / "pairs.parquet"):
-        if row["split"] == split:
-            pairs[row["category"]].append(_pair(row))
+    pairs = read_pairs(folder, split)
     if not pairs:
         raise InputError(
             f"--split {split} of dataset version {folder.name} has no pairs; choose "
@@ -160,14 +164,28 @@ def load_eval_set(folder: epath.Path, split: str) -> EvalSet:
                 Product(row["product_id"], row["sha256"], row["train_positives"])
             )
     return EvalSet(
-        {name: _sorted(pairs[name], "pair_id") for name in sorted(pairs)},
-        {name: _sorted(products[name], "product_id") for name in sorted(pairs)},
+        pairs, {name: _sorted(products[name], "product_id") for name in pairs}
     )
 
 
-def _pair(row: Mapping[str, Any]) -> EvalPair:
-    fields = {field.name: row[field.name] for field in dataclasses.fields(EvalPair)}
+def read_pairs(folder: epath.Path, split: str) -> dict[str, tuple[EvalPair, ...]]:
+    """A split's pairs by category, both sorted; none where the split is empty.
+
+    Raises:
+        InputError: the data set is incomplete.
+    """
+    areas = read_box_areas(folder)
+    pairs = defaultdict(list)
+    for part in dataset_tables.read_parts(folder / "pairs.parquet", _COLUMNS):
+        for row in part.filter(pc.equal(part["split"], str(split))).to_pylist():
+            pairs[row["category"]].append(_pair(row, areas))
+    return {name: _sorted(pairs[name], "pair_id") for name in sorted(pairs)}
+
+
+def _pair(row: Mapping[str, Any], areas: BoxAreas) -> EvalPair:
+    fields = {name: row[name] for name in _FIELDS}
     fields["crop_px"] = tuple(fields["crop_px"])
+    fields["box_px"] = tuple(areas.pixels(row["scene_sha256"], row["box"]))
     # A product is never its own co-positive, however the list was made.
     fields["co_positive_ids"] = frozenset(row["co_positive_ids"]) - {row["product_id"]}
     return EvalPair(**fields)
@@ -192,31 +210,51 @@ def category_task(
     Raises:
         InputError: a pair's product is not in the catalogue of its category.
     """
-    pairs, products = eval_set.pairs[category], eval_set.products[category]
-    column_of = {product.product_id: i for i, product in enumerate(products)}
-    for pair in pairs:
-        if pair.product_id not in column_of:
-            raise InputError(
-                f"pair {pair.pair_id}: product {pair.product_id} is not in category "
-                f"{category!r} of products.parquet; build the data set again"
-            )
+    products = eval_set.products[category]
     pictures = sorted({product.sha256 for product in products})
     row_of = {sha256: i for i, sha256 in enumerate(pictures)}
-    positives = np.array([column_of[pair.product_id] for pair in pairs], np.int64)
-    excluded = tuple(_columns(pair.co_positive_ids, column_of) for pair in pairs)
-    drawn = np.full((len(pairs), negatives), -1, np.int64)
-    for i, pair in enumerate(pairs):
-        others = np.delete(np.arange(len(products)), [*excluded[i], positives[i]])
-        columns = draw(others, negatives, key=stable_hash(seed, pair.pair_id))
-        drawn[i, : len(columns)] = columns
-    return CategoryTask(
+    catalogue = CategoryTask(
         category=category,
-        pairs=pairs,
-        product_ids=tuple(column_of),
+        pairs=(),
+        product_ids=tuple(product.product_id for product in products),
         popularity=np.array([p.train_positives for p in products], np.float32),
         pictures=tuple(pictures),
         pooled=features.pooled([product_key(sha256) for sha256 in pictures]),
         picture_of=np.array([row_of[p.sha256] for p in products], np.int64),
+        positives=np.empty(0, np.int64),
+        excluded=(),
+        negatives=np.empty((0, negatives), np.int64),
+    )
+    return with_pairs(
+        catalogue, eval_set.pairs[category], negatives=negatives, seed=seed
+    )
+
+
+def with_pairs(
+    task: CategoryTask, pairs: Sequence[EvalPair], *, negatives: int, seed: int
+) -> CategoryTask:
+    """The same catalogue for other pairs of its category; see `category_task`.
+
+    Raises:
+        InputError: a pair's product is not in the catalogue of its category.
+    """
+    column_of = {product_id: i for i, product_id in enumerate(task.product_ids)}
+    for pair in pairs:
+        if pair.product_id not in column_of:
+            raise InputError(
+                f"pair {pair.pair_id}: product {pair.product_id} is not in category "
+                f"{task.category!r} of products.parquet; build the data set again"
+            )
+    positives = np.array([column_of[pair.product_id] for pair in pairs], np.int64)
+    excluded = tuple(_columns(pair.co_positive_ids, column_of) for pair in pairs)
+    drawn = np.full((len(pairs), negatives), -1, np.int64)
+    for i, pair in enumerate(pairs):
+        others = np.delete(np.arange(len(column_of)), [*excluded[i], positives[i]])
+        columns = draw(others, negatives, key=stable_hash(seed, pair.pair_id))
+        drawn[i, : len(columns)] = columns
+    return dataclasses.replace(
+        task,
+        pairs=tuple(pairs),
         positives=positives,
         excluded=excluded,
         negatives=drawn,

@@ -18,7 +18,6 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from etils import epath
 
 from tfrecords_schema import storage
@@ -27,19 +26,22 @@ from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from trainer.bootstrap import DEFAULT_RESAMPLES, LEAST_RESAMPLES
-from trainer.eval_set import category_task
-from trainer.gallery import choose_pairs, gallery_entries
-from trainer.lineup import Lineup, open_lineup
+from trainer.calibration import calibrate
+from trainer.controls import control_notes
+from trainer.lineup import open_lineup
 from trainer.metric_rows import MetricRow, metric_rows
 from trainer.metric_table import render_differences, render_headline, render_report
-from trainer.metrics import METRICS
-from trainer.scorers import score_category
+from trainer.metrics import pair_notes
+from trainer.scoring import score
 
 METRICS_FILE = "metrics.json"
 TABLE_FILE = "metrics.txt"
 GALLERY_FILE = "gallery.json"
 
 OPTIONS = ("split", "negatives", "resamples", "seed")
+
+CODE_VERSION = 2
+"""Raised with every change that gives other files for the same model and options."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +54,8 @@ class EvaluateConfig:
         root: storage root.
         run_date: which run's model.
         split: which pairs.
-        negatives: drawn per pair for binary accuracy.
+        negatives: drawn per pair for binary accuracy, fill-in-the-blank and the
+            calibration of distance; of fewer than 3 there is no fill-in-the-blank.
         resamples: of the bootstrap.
         seed: of the draws, the bootstrap and the gallery.
     """
@@ -83,7 +86,7 @@ def evaluate(config: EvaluateConfig) -> Receipt:
     reused = (folder / METRICS_FILE).exists()
     if reused:
         metrics = storage.read_json(folder / METRICS_FILE)
-        _check_same_options(config, metrics["evaluation"], folder / METRICS_FILE)
+        _check_same(config, metrics["evaluation"], folder / METRICS_FILE)
         _log.info("%s is evaluated already: %s", train["model"], folder / METRICS_FILE)
     else:
         metrics = _evaluate_model(config, train, folder)
@@ -107,10 +110,17 @@ def evaluate(config: EvaluateConfig) -> Receipt:
     return receipt
 
 
-def _check_same_options(
+def _check_same(
     config: EvaluateConfig, evaluation: Mapping[str, Any], path: epath.Path
 ) -> None:
-    """Refuse to pass off metrics made with other options as the ones asked for."""
+    """Refuse to pass off metrics made in another way as the ones asked for."""
+    made_by = evaluation.get("code_version", 1)  # the first did not say
+    if made_by != CODE_VERSION:
+        raise InputError(
+            f"{path} was made by version {made_by} of trainer.evaluate, this is "
+            f"version {CODE_VERSION}, and metrics are not replaced; remove the file to "
+            "evaluate the model anew"
+        )
     for name in OPTIONS:
         asked, recorded = getattr(config, name), evaluation[name]
         if asked != recorded:
@@ -124,19 +134,17 @@ def _evaluate_model(
     config: EvaluateConfig, train: Mapping[str, str], folder: epath.Path
 ) -> dict[str, Any]:
     """Score everything and write the three files; returns the metrics."""
-    lineup = open_lineup(config.root, train, split=config.split)
-    results, gallery = _score(lineup, config)
+    lineup = open_lineup(config.root, train, split=config.split, seed=config.seed)
+    scores = score(lineup, negatives=config.negatives, seed=config.seed)
     pairs = lineup.eval_set.all_pairs()
-    rows = metric_rows(
-        results,
-        pairs,
-        main=lineup.main.name,
-        resamples=config.resamples,
-        seed=config.seed,
+    bootstrap = {"resamples": config.resamples, "seed": config.seed}
+    rows = metric_rows(scores.results, pairs, main=lineup.main.name, **bootstrap)
+    calibration = calibrate(
+        lineup.main.name, scores.drawn, scores.validation, **bootstrap
     )
     rival = lineup.rival
-    rows += rival.recorded if rival else ()
     evaluation = {
+        "code_version": CODE_VERSION,
         **{name: getattr(config, name) for name in OPTIONS},
         "run_id": train["model"],
         "model": lineup.main.name,
@@ -147,71 +155,39 @@ def _evaluate_model(
         "champion": rival.run_id if rival else None,
         "champion_paired": bool(rival and rival.scorer),
         "champion_comparable": bool(rival and (rival.scorer or rival.recorded)),
-        "notes": [*_notes(results), *(rival.notes if rival else ())],
+        "notes": [
+            *_split_notes(config.split),
+            *pair_notes(scores.results[lineup.main.name]),
+            *control_notes(rows, lineup.main.name),
+            *(rival.notes if rival else ()),
+        ],
     }
+    rows += rival.recorded if rival else ()
     metrics = {
         "metrics": [dataclasses.asdict(row) for row in rows],
+        "calibration": dataclasses.asdict(calibration),
         "evaluation": evaluation,
     }
-    storage.write_json(folder / GALLERY_FILE, gallery)
-    report = render_report(rows, evaluation)
+    storage.write_json(folder / GALLERY_FILE, scores.gallery)
+    report = render_report(rows, evaluation, calibration)
     storage.write_atomic(folder / TABLE_FILE, report.encode())
     storage.write_json(folder / METRICS_FILE, metrics)
     return metrics
 
 
-def _score(
-    lineup: Lineup, config: EvaluateConfig
-) -> tuple[dict[str, np.ndarray], list[dict[str, Any]]]:
-    """Score all models, one category at a time, and pick up the gallery on the way.
-
-    Returns:
-        Model → [n_pairs, len(METRICS)] float64, and the gallery's entries.
-    """
-    chosen = choose_pairs(lineup.eval_set.all_pairs(), seed=config.seed)
-    entries: dict[str, dict[str, Any]] = {}
-    parts: dict[str, list[np.ndarray]] = {
-        scorer.name: [] for scorer in (lineup.main, *lineup.others)
-    }
-    for done, category in enumerate(lineup.eval_set.pairs, start=1):
-        task = category_task(
-            lineup.eval_set,
-            category,
-            features=lineup.features,
-            negatives=config.negatives,
-            seed=config.seed,
+def _split_notes(split: Split) -> list[str]:
+    """What is different where another split than test is asked for."""
+    notes = []
+    if split is not Split.TEST:
+        notes.append(
+            f"there is no control of blanked scenes: it has features in the "
+            f"{Split.TEST} split only"
         )
-        opened = lineup.main.open(task)
-        entries |= gallery_entries(lineup.main, opened, task, chosen=chosen)
-        parts[lineup.main.name].append(
-            score_category(opened, task, name=lineup.main.name)
+    if split is Split.VALIDATION:
+        notes.append(
+            "the calibration's curve is fitted on the very pairs that it is measured on"
         )
-        for scorer in lineup.others:
-            parts[scorer.name].append(
-                score_category(scorer.open(task), task, name=scorer.name)
-            )
-        _log.info(
-            "category %d of %d, %s: %d pairs against %d products",
-            done,
-            len(lineup.eval_set.pairs),
-            category,
-            len(task.pairs),
-            len(task.product_ids),
-        )
-    results = {name: np.concatenate(blocks) for name, blocks in parts.items()}
-    return results, [entries[pair_id] for pair_id in chosen]
-
-
-def _notes(results: Mapping[str, np.ndarray]) -> list[str]:
-    """What a reader of the figures has to know about the pairs."""
-    accuracy = next(iter(results.values()))[:, METRICS.index("binary_accuracy")]
-    alone = int(np.isnan(accuracy).sum())
-    if not alone:
-        return []
-    return [
-        f"{alone} pairs have no product of their category to compare with; they count "
-        "in the ranking metrics, where they are first, and not in binary accuracy"
-    ]
+    return notes
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from tfrecords_schema.errors import InputError
-from tfrecords_schema.records import FeatureRecord, decode_feature
+from tfrecords_schema.records import decode_feature
 from tfrecords_schema.segments import SegmentStore
 
 
@@ -40,7 +40,7 @@ class FeatureReader:
     def pooled(self, keys: Sequence[str]) -> np.ndarray:
         """[n, global_dim] float16, in the order of the keys."""
         out = np.empty((len(keys), self.dims[0]), np.float16)
-        self._fill(keys, out, "pooled")
+        self._fill(keys, pooled=out)
         return out
 
     def regions(self, keys: Sequence[str], scratch: Path | None = None) -> np.ndarray:
@@ -56,22 +56,33 @@ class FeatureReader:
             out = np.empty(shape, np.float16)
         else:
             out = np.memmap(scratch, np.float16, "w+", shape=shape)
-        self._fill(keys, out, "regions")
+        self._fill(keys, regions=out)
         return out
 
-    def _fill(self, keys: Sequence[str], out: np.ndarray, field: str) -> None:
+    def scenes(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """`pooled` and `regions` of scenes, in one pass over their records."""
+        pooled = np.empty((len(keys), self.dims[0]), np.float16)
+        regions = np.empty((len(keys), *self.dims[1:]), np.float16)
+        self._fill(keys, pooled=pooled, regions=regions)
+        return pooled, regions
+
+    def _fill(self, keys: Sequence[str], **wanted: np.ndarray) -> None:
+        """Fill arrays, each of a field of the records, with a row for every key."""
         rows: dict[str, list[int]] = {}
         for row, key in enumerate(keys):
             rows.setdefault(key, []).append(row)
         self._check_present(rows)
         for key, data in self._read(rows):
-            values = _values(decode_feature(data), field)
-            if values.shape != out.shape[1:]:
-                raise InputError(
-                    f"{self._path}: {field} of {key} has shape {values.shape}, others "
-                    f"have {out.shape[1:]}; features of two layouts share one store"
-                )
-            out[rows[key]] = values
+            record = decode_feature(data)
+            for field, out in wanted.items():
+                values = getattr(record, field)
+                if values.shape != out.shape[1:]:
+                    raise InputError(
+                        f"{self._path}: {field} of {key} has shape {values.shape}, "
+                        f"others have {out.shape[1:]}; features of two layouts share "
+                        "one store"
+                    )
+                out[rows[key]] = values
 
     def _read(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         left = set(keys)
@@ -92,7 +103,3 @@ class FeatureReader:
                 f"{self._path} lacks {len(missing)} of {len(keys)} features, such as "
                 f"{missing[0]}; run beam_jobs.extract_features for this data set"
             )
-
-
-def _values(record: FeatureRecord, field: str) -> np.ndarray:
-    return record.pooled if field == "pooled" else record.regions

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ import numpy as np
 from tfrecords_schema.hashing import stable_hash
 from trainer.eval_set import CategoryTask, EvalPair
 from trainer.metric_rows import DIGITS
-from trainer.scorers import DistanceBlock, ModelScorer, checked_distances
 
 GALLERY_SIZE = 12
 TOP = 6
@@ -47,35 +46,10 @@ def choose_pairs(pairs: Sequence[EvalPair], *, seed: int) -> tuple[str, ...]:
     return tuple(chosen)
 
 
-def gallery_entries(
-    scorer: ModelScorer,
-    opened: DistanceBlock,
-    task: CategoryTask,
-    *,
-    chosen: Collection[str],
-) -> dict[str, dict[str, Any]]:
-    """The entries of the chosen pairs of one category, by pair id.
-
-    Args:
-        scorer: the model.
-        opened: its distances for this category.
-        task: the category.
-        chosen: ids of pairs, of any category.
-    """
-    entries = {}
-    for index, pair in enumerate(task.pairs):
-        if pair.pair_id in chosen:
-            rows = slice(index, index + 1)
-            _, attention = scorer.embed_scenes(task, rows)
-            distances = checked_distances(opened, task, rows=rows, name=scorer.name)
-            entries[pair.pair_id] = _entry(task, index, distances[0], attention[0])
-    return entries
-
-
-def _entry(
+def gallery_entry(
     task: CategoryTask, index: int, distances: np.ndarray, attention: np.ndarray
 ) -> dict[str, Any]:
-    """One pair.
+    """The entry of one pair.
 
     Args:
         task: its category.

@@ -7,11 +7,15 @@ from collections.abc import Mapping
 
 from etils import epath
 
+from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from trainer import scorers
-from trainer.eval_set import EvalSet, Features, load_eval_set
+from trainer.controls import control_scorers
+from trainer.eval_set import EvalPair, EvalSet, load_eval_set, read_pairs
 from trainer.rival import Rival, find_rival
+from trainer.scene_features import Features, RecentScenes
+from trainer.vectors import CategoryVectors, StyleModel
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -20,17 +24,21 @@ class Lineup:
 
     Attributes:
         main: the model.
-        others: baselines, control and, where it can be scored, the champion.
+        others: baselines, controls and, where it can be scored, the champion.
         rival: the champion, or None.
         eval_set: the pairs and products.
-        features: the cached features.
+        validation: by category the pairs that a calibration is fitted on.
+        features: the cached features of the products.
+        scenes: those of the scenes, as all the scorers get them.
     """
 
     main: scorers.ModelScorer
     others: tuple[scorers.Scorer, ...]
     rival: Rival | None
     eval_set: EvalSet
+    validation: Mapping[str, tuple[EvalPair, ...]]
     features: Features
+    scenes: RecentScenes
 
 
 def open_features(folder: epath.Path) -> Features:
@@ -40,27 +48,31 @@ def open_features(folder: epath.Path) -> Features:
     return FeatureReader(folder)
 
 
-def open_model(folder: epath.Path) -> scorers.StyleModel:
+def open_model(folder: epath.Path) -> StyleModel:
     """An exported model."""
     from trainer.export import load_model  # imports TensorFlow
 
     return load_model(folder)
 
 
-def open_lineup(root: Root, train: Mapping[str, str], *, split: str) -> Lineup:
+def open_lineup(
+    root: Root, train: Mapping[str, str], *, split: Split, seed: int
+) -> Lineup:
     """Open everything that takes part.
 
     Args:
         root: storage root.
         train: outputs of the train receipt: model, dataset and features.
         split: which pairs.
+        seed: of the controls.
 
     Raises:
         InputError: the model was trained on another backbone's features, or does not
             know a category of the pairs.
     """
     fingerprint = train["features"]
-    eval_set = load_eval_set(root.dataset(train["dataset"]), split)
+    dataset = root.dataset(train["dataset"])
+    eval_set = load_eval_set(dataset, split)
     features = open_features(root.feature_store(fingerprint))
     model = open_model(root.model(train["model"]))
     if model.manifest["backbone"] != fingerprint:
@@ -69,30 +81,38 @@ def open_lineup(root: Root, train: Mapping[str, str], *, split: str) -> Lineup:
             f"the train receipt names features of {fingerprint}; run train again"
         )
     _check_categories(model, eval_set, train)
+    scenes = RecentScenes(features)
     rival = find_rival(
         root,
         train["model"],
-        features=features,
+        features=scenes,
         fingerprint=fingerprint,
         dataset=train["dataset"],
         categories=eval_set.pairs,
         open_model=open_model,
     )
-    preset = model.manifest["preset"]
+    main = scorers.ModelScorer(model.manifest["preset"], CategoryVectors(model, scenes))
     others: list[scorers.Scorer] = [
         scorers.RandomScorer(),
         scorers.PopularityScorer(),
-        scorers.CosineScorer(features),
-        scorers.ModelScorer(f"{preset}_uncropped", model, features, cropped=False),
+        scorers.CosineScorer(scenes),
+        *control_scorers(main, split, seed=seed),
     ]
     if rival and rival.scorer:
         others.append(rival.scorer)
-    main = scorers.ModelScorer(preset, model, features)
-    return Lineup(main, tuple(others), rival, eval_set, features)
+    return Lineup(
+        main,
+        tuple(others),
+        rival,
+        eval_set,
+        validation=read_pairs(dataset, Split.VALIDATION),
+        features=features,
+        scenes=scenes,
+    )
 
 
 def _check_categories(
-    model: scorers.StyleModel, eval_set: EvalSet, train: Mapping[str, str]
+    model: StyleModel, eval_set: EvalSet, train: Mapping[str, str]
 ) -> None:
     known = set(model.manifest["categories"])
     for category, pairs in eval_set.pairs.items():

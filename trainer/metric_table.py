@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from trainer.calibration import Calibration
+from trainer.controls import describe_controls
 from trainer.metric_rows import ALL, DIFFERENCE_METRIC, MetricRow, difference_name
 from trainer.metrics import METRICS
 from trainer.scorers import BACKBONE_COSINE
@@ -16,12 +18,15 @@ Rows = Mapping[tuple[str, str, str], MetricRow]
 """Rows by (model, metric, slice)."""
 
 
-def render_report(rows: Sequence[MetricRow], evaluation: Mapping[str, Any]) -> str:
+def render_report(
+    rows: Sequence[MetricRow], evaluation: Mapping[str, Any], calibration: Calibration
+) -> str:
     """The whole readable report, ending in a newline.
 
     Args:
         rows: all rows.
         evaluation: the configuration that `metrics.json` carries.
+        calibration: of the model.
     """
     found = _by_key(rows)
     main = evaluation["model"]
@@ -32,12 +37,18 @@ def render_report(rows: Sequence[MetricRow], evaluation: Mapping[str, Any]) -> s
             f"Binary accuracy of {main} minus that of another model, same pairs",
             render_differences(rows, main),
         ),
+        _section("Controls", _controls(main, _models(rows))),
         _section(
             "Products seen as positives in the train split, and unseen ones",
             _by_slice(found, _models(rows), ("seen", "unseen")),
         ),
         _section(
             "By category", _by_slice(found, (main, BACKBONE_COSINE), _categories(rows))
+        ),
+        _section(
+            f"How often a product at a distance of {main} is the one worn, one beside "
+            f"{evaluation['negatives']} drawn negatives",
+            render_calibration(calibration),
         ),
     ]
     return "\n\n".join(parts) + "\n"
@@ -61,6 +72,41 @@ def render_differences(rows: Sequence[MetricRow], main: str) -> str:
         if row.model == main and row.slice == ALL and row.metric.startswith(_PREFIX)
     ]
     return align([["minus", DIFFERENCE_METRIC, "pairs"], *gaps])
+
+
+def render_calibration(calibration: Calibration) -> str:
+    """The bins of the distance, and the curve beneath them."""
+    lines = [
+        [
+            f"{each.nearest:.3f} to {each.farthest:.3f}",
+            str(each.n),
+            f"{each.share:.3f} [{each.low:.3f}, {each.high:.3f}]",
+            f"{each.share / calibration.base_share:.2f}",
+            MISSING if each.predicted is None else f"{each.predicted:.3f}",
+        ]
+        for each in calibration.bins
+    ]
+    columns = ["distance", "products", "worn", "times the mean", "by the curve"]
+    return "\n".join([align([columns, *lines]), *_curve(calibration)])
+
+
+def _curve(calibration: Calibration) -> list[str]:
+    rises, curve = calibration.rises, calibration.curve
+    lines = [f"bins with a larger share than the one before: {rises}"]
+    if curve is None:
+        return [*lines, "no curve: the validation split has no pairs to fit it on"]
+    formula = f"1 / (1 + exp(-({curve.intercept:.3f} {curve.slope:+.3f} · distance)))"
+    return [
+        *lines,
+        f"curve: {formula}, fitted on {curve.n} products of the validation split",
+        f"expected calibration error: {calibration.expected_calibration_error:.3f}",
+    ]
+
+
+def _controls(main: str, models: Sequence[str]) -> str:
+    return "\n".join(
+        f"{name} {sentence}" for name, sentence in describe_controls(main, models)
+    )
 
 
 def interval(row: MetricRow | None, *, signed: bool = False) -> str:
@@ -89,9 +135,10 @@ def _heading(evaluation: Mapping[str, Any]) -> str:
         f"data set {evaluation['dataset']}, split {evaluation['split']}: "
         f"{evaluation['n_pairs']} pairs in {evaluation['n_scene_groups']} scene groups",
         f"Champion compared with: {champion}",
-        f"Binary accuracy over {evaluation['negatives']} drawn negatives a pair; ranks "
-        "over the category's whole catalogue without co-positives; in brackets 95 % "
-        f"bootstrap intervals ({evaluation['resamples']} resamples of scene groups)",
+        f"Binary accuracy and fill-in-the-blank over {evaluation['negatives']} drawn "
+        "negatives a pair; AUC and ranks over the category's whole catalogue without "
+        "co-positives; ties count half; in brackets 95 % bootstrap intervals "
+        f"({evaluation['resamples']} resamples of scene groups)",
     ]
     lines += [f"Note: {note}" for note in evaluation["notes"]]
     return "\n".join(lines)

@@ -17,11 +17,12 @@ from etils import epath
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from trainer.eval_set import Features
 from trainer.metric_rows import MetricRow
 from trainer.metrics import METRICS
 from trainer.pointer import read_pointer
-from trainer.scorers import ModelScorer, StyleModel
+from trainer.scene_features import Features
+from trainer.scorers import ModelScorer
+from trainer.vectors import CategoryVectors, StyleModel
 
 CHAMPION = "champion"
 """What the metrics of a new model call the champion."""
@@ -77,7 +78,8 @@ def find_rival(
     model = open_model(root.model(opponent))
     obstacle = _obstacle(model, fingerprint, categories)
     if obstacle is None:
-        return Rival(opponent, scorer=ModelScorer(CHAMPION, model, features))
+        vectors = CategoryVectors(model, features)
+        return Rival(opponent, scorer=ModelScorer(CHAMPION, vectors))
     measured_on, recorded = _recorded(root, opponent)
     if measured_on == dataset:
         note = f"compared with champion {opponent} as recorded, unpaired: {obstacle}"

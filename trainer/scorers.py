@@ -14,14 +14,15 @@ its products. Smaller is better, equal means "no opinion".
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
 from tfrecords_schema.errors import InputError
-from trainer.eval_set import CategoryTask, Features
-from trainer.metrics import METRICS, pair_metrics
+from trainer.eval_set import CategoryTask
+from trainer.scene_features import Features, SceneView
+from trainer.vectors import CategoryVectors
 
 RANDOM = "random"
 POPULARITY = "popularity"
@@ -30,34 +31,6 @@ BASELINES = (RANDOM, POPULARITY, BACKBONE_COSINE)
 
 DistanceBlock = Callable[[slice], np.ndarray]
 """Rows of pairs → [rows, n_products] float32."""
-
-
-class StyleModel(Protocol):
-    """An exported model; `trainer.export.load_model` gives one."""
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """With `run_id`, `preset`, `backbone`, `dataset` and `categories`."""
-        ...
-
-    def embed_products(self, pooled: np.ndarray) -> np.ndarray:
-        """[n, global_dim] float16 → [n, 128] float32, unit vectors."""
-        ...
-
-    def embed_scenes(
-        self, pooled: np.ndarray, regions: np.ndarray, categories: Sequence[str]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Queries and attention of scenes, each for its category.
-
-        Args:
-            pooled: [n, global_dim] float16.
-            regions: [n, n_regions, region_dim] float16.
-            categories: [n] names.
-
-        Returns:
-            Queries [n, 128] float32 and attention [n, n_regions] float32.
-        """
-        ...
 
 
 class Scorer(Protocol):
@@ -111,7 +84,7 @@ class CosineScorer:
         products = _unit(task.pooled)
 
         def distances(rows: slice) -> np.ndarray:
-            keys = [pair.scene_key(cropped=True) for pair in task.pairs[rows]]
+            keys = [pair.scene_key() for pair in task.pairs[rows]]
             cosine = _unit(self.features.pooled(keys)) @ products.T
             return (np.float32(1) - cosine)[:, task.picture_of]
 
@@ -131,38 +104,24 @@ class ModelScorer:
 
     Attributes:
         name: what the metrics call it.
-        model: the exported model.
-        features: of the model's backbone.
-        cropped: whether it sees the crop off the product, as in training, or, for the
-            control, the whole scene with the product in it.
+        vectors: of the model; scorers of one model share them.
+        view: what it looks at: the crop off the product, as in training, or something
+            else as a control.
     """
 
     name: str
-    model: StyleModel
-    features: Features
-    cropped: bool = True
+    vectors: CategoryVectors
+    view: SceneView = SceneView.CROP
 
     def open(self, task: CategoryTask) -> DistanceBlock:
         """See `Scorer.open`."""
-        products = self.model.embed_products(task.pooled)
+        products = self.vectors.products(task)
 
         def distances(rows: slice) -> np.ndarray:
-            queries, _ = self.embed_scenes(task, rows)
+            queries, _ = self.vectors.scenes(task, rows, self.view)
             return (np.float32(2) - queries @ products.T)[:, task.picture_of]
 
         return distances
-
-    def embed_scenes(
-        self, task: CategoryTask, rows: slice
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Queries [rows, 128] and attention [rows, n_regions] of pairs' scenes."""
-        pairs = task.pairs[rows]
-        keys = [pair.scene_key(cropped=self.cropped) for pair in pairs]
-        return self.model.embed_scenes(
-            self.features.pooled(keys),
-            self.features.regions(keys),
-            [task.category] * len(pairs),
-        )
 
 
 def checked_distances(
@@ -182,17 +141,3 @@ def checked_distances(
             f"category {task.category!r}: its weights or features hold NaN or infinity"
         )
     return task.candidates_only(distances, rows)
-
-
-def score_category(
-    opened: DistanceBlock, task: CategoryTask, *, name: str
-) -> np.ndarray:
-    """All metrics of all pairs of a category: [n_pairs, len(METRICS)] float64."""
-    results = np.empty((len(task.pairs), len(METRICS)))
-    for rows in task.blocks():
-        results[rows] = pair_metrics(
-            checked_distances(opened, task, rows=rows, name=name),
-            task.positives[rows],
-            negatives=task.negatives[rows],
-        )
-    return results

@@ -22,7 +22,10 @@ DATASET = "d1"
 BACKBONE = "b1"
 CATEGORIES = ("bags", "hats", "shoes")
 N_STYLES = 3
+N_SCENES, N_PRODUCTS = 26, 21
 CROP = [0, 0, 50, 80]
+BOX_PX = [0, 109, 56, 200]  # the box, grown and rounded outwards, in 100 × 200 pixels
+RULES = {"crop": {"box_margin": 0.05}}
 OUTPUTS = ("gallery.json", "metrics.txt", "metrics.json")
 
 
@@ -45,6 +48,7 @@ class FakeFeatures:
 
     def __init__(self, styles: dict[str, int]) -> None:
         self._styles = styles
+        self.asked: list[str] = []
 
     def pooled(self, keys: Sequence[str]) -> np.ndarray:
         shas = [key.split(":")[0] for key in keys]
@@ -53,6 +57,10 @@ class FakeFeatures:
 
     def regions(self, keys: Sequence[str]) -> np.ndarray:
         return np.repeat(self.pooled(keys)[:, None], 4, axis=1)
+
+    def scenes(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        self.asked += keys
+        return self.pooled(keys), self.regions(keys)
 
 
 class FakeModel:
@@ -86,6 +94,7 @@ GOOD, NOISE = slice(0, 3), slice(3, 6)
 class World:
     root: Root
     models: dict[str, FakeModel]
+    features: FakeFeatures
 
     def run(self, *options: str) -> None:
         evaluate.main(["--root", str(self.root.path), "--run_date", DATE, *options])
@@ -122,12 +131,13 @@ def product_rows() -> list[dict[str, Any]]:
             "train_positives": number % 4,
         }
         for category in CATEGORIES
-        for number in range(21)
+        for number in range(N_PRODUCTS)
     ]
 
 
 def pair_row(scene: int, category: str, split: str = "test") -> dict[str, Any]:
     """The scene's positive is the product of its number; of a co-positive, 3 more."""
+    product = scene % N_PRODUCTS
     return {
         "pair_id": f"pair-{scene:02d}-{category}",
         "split": split,
@@ -137,14 +147,14 @@ def pair_row(scene: int, category: str, split: str = "test") -> dict[str, Any]:
         "scene_sha256": sha(f"scene-{scene}"),
         "crop_px": CROP,
         "box": [0.0, 0.6, 0.5, 1.0],
-        "product_id": f"{category}-{scene}",
-        "product_sha256": sha(f"{category}-{scene}"),
+        "product_id": f"{category}-{product}",
+        "product_sha256": sha(f"{category}-{product}"),
         "category": category,
         "product_seen": scene % 3 > 0,
         "negative_ids": [],
         "negative_strategy": "uniform",
         "hard_negatives": 0,
-        "co_positive_ids": [f"{category}-{(scene + 3) % 21}"],
+        "co_positive_ids": [f"{category}-{(scene + 3) % N_PRODUCTS}"],
         "source_file": "fashion.json",
         "source_line": scene,
     }
@@ -152,7 +162,24 @@ def pair_row(scene: int, category: str, split: str = "test") -> dict[str, Any]:
 
 def pair_rows() -> list[dict[str, Any]]:
     rows = [pair_row(s, c) for c in CATEGORIES for s in range(20) if s != 5]
+    rows += [pair_row(s, "shoes", "validation") for s in range(20, 26)]
     return [*rows, pair_row(5, "shoes", "train")]
+
+
+def scene_rows() -> list[dict[str, Any]]:
+    return [
+        {
+            "scene_id": f"scene-{scene}",
+            "domain": "fashion",
+            "scene_group": f"group-{scene // 2}",
+            "sha256": sha(f"scene-{scene}"),
+            "phash": "0",
+            "width": 100,
+            "height": 200,
+            "split": "test",
+        }
+        for scene in range(N_SCENES)
+    ]
 
 
 def write_dataset(root: Root, pairs: list[dict[str, Any]]) -> None:
@@ -160,18 +187,18 @@ def write_dataset(root: Root, pairs: list[dict[str, Any]]) -> None:
     tables = {
         "pairs": (pairs, dataset_tables.PAIRS),
         "products": (product_rows(), dataset_tables.PRODUCTS),
-        "scenes": ([], dataset_tables.SCENES),
+        "scenes": (scene_rows(), dataset_tables.SCENES),
     }
     for name, (rows, schema) in tables.items():
         dataset_tables.write_table(folder / f"{name}.parquet", rows, schema)
-    storage.write_manifest(folder, {"version": DATASET})
+    storage.write_manifest(folder, {"version": DATASET, "rules": RULES})
 
 
 def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     """A data set, its features and four models, with `r1` trained for the date."""
     root = Root.of(str(tmp_path))
     write_dataset(root, pair_rows())
-    names = [f"scene-{i}" for i in range(21)]
+    names = [row["scene_id"] for row in scene_rows()]
     names += [row["product_id"] for row in product_rows()]
     features = FakeFeatures({sha(name): style_of(name) for name in names})
     models = {
@@ -186,7 +213,7 @@ def make_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
     monkeypatch.setattr(lineup, "open_features", lambda folder: features)
     monkeypatch.setattr(lineup, "open_model", open_model)
-    found = World(root, models)
+    found = World(root, models, features)
     found.trained("r1")
     return found
 
@@ -198,6 +225,7 @@ def eval_pair(pair_id: str, group: str) -> EvalPair:
         scene_group=group,
         scene_sha256=sha(group),
         crop_px=(0, 0, 50, 80),
+        box_px=(0, 109, 56, 200),
         category="shoes",
         product_id="shoes-1",
         product_sha256=sha("shoes-1"),

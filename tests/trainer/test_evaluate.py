@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from evaluation_world import (
     write_dataset,
 )
 
+from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Stage, parse_run_date
 from trainer.metric_rows import metric_rows
@@ -73,7 +75,8 @@ def test_random_baseline_is_exactly_chance(world: World) -> None:
 def test_metrics_hold_every_model_metric_and_slice(world: World) -> None:
     world.run("--resamples", "50")
     rows = world.metrics()["metrics"]
-    models = ("paper", "random", "popularity", "backbone_cosine", "paper_uncropped")
+    controls = ("paper_uncropped", "paper_blanked", "paper_shuffled_products")
+    models = ("paper", "random", "popularity", "backbone_cosine", *controls)
     slices = ("all", "seen", "unseen", *CATEGORIES)
     expected = {(m, k, s) for m in models for k in METRICS for s in slices}
     expected |= {
@@ -109,6 +112,7 @@ def test_difference_is_the_difference_of_the_values(world: World) -> None:
 def test_evaluation_says_how_the_figures_were_made(world: World) -> None:
     world.run("--negatives", "4", "--resamples", "50", "--seed", "3")
     assert world.metrics()["evaluation"] == {
+        "code_version": 2,
         "run_id": "r1",
         "model": "paper",
         "split": "test",
@@ -158,7 +162,104 @@ def test_other_options_than_the_recorded_ones_are_refused(world: World) -> None:
         world.run("--resamples", "50", "--negatives", "20")
 
 
+def test_metrics_of_an_earlier_version_are_refused(world: World) -> None:
+    world.run("--resamples", "50")
+    path = world.root.model("r1") / "metrics.json"
+    before = world.metrics()
+    del before["evaluation"]["code_version"]  # as the first version left it
+    storage.write_json(path, before)
+    with pytest.raises(
+        InputError, match=r"made by version 1 of trainer\.evaluate, this is version 2"
+    ):
+        world.run("--resamples", "50")
+    assert world.metrics() == before
+    path.unlink()
+    world.run("--resamples", "50")
+    assert world.metrics()["evaluation"]["code_version"] == 2
+
+
+def test_auc_equals_brute_force_over_the_catalogue(world: World) -> None:
+    world.run("--resamples", "50")
+    # The model puts the seven products of the scene's style first, all level. Without
+    # the positive itself and its co-positive these are five of 19.
+    level, others = 5, 19
+    expected = (others - level + level / 2) / others
+    assert world.row("paper", "auc")["value"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_chance_is_a_half_and_a_quarter(world: World) -> None:
+    world.run("--resamples", "50")
+    for metric, chance in (("auc", 0.5), ("fitb_4", 0.25)):
+        row = world.row("random", metric)
+        assert (row["value"], row["low"], row["high"]) == (chance, chance, chance)
+
+
+def test_fill_in_the_blank_does_not_depend_on_who_is_asked(world: World) -> None:
+    # The crop and the whole scene tell the model the same here.
+    world.run("--resamples", "50")
+    style = world.row("paper", "fitb_4")
+    uncropped = world.row("paper_uncropped", "fitb_4")
+    assert style["value"] == uncropped["value"]
+    assert style["n"] == 57
+
+
+def test_fewer_negatives_than_choices_leave_out_fill_in_the_blank(
+    world: World,
+) -> None:
+    world.run("--negatives", "2", "--resamples", "50")
+    assert "fitb_4" not in {row["metric"] for row in world.metrics()["metrics"]}
+    (note,) = world.metrics()["evaluation"]["notes"]
+    assert note.startswith("57 pairs have fewer than 3 drawn negatives")
+
+
+def test_every_block_of_scenes_is_read_once(world: World) -> None:
+    world.run("--resamples", "50")
+    views = Counter(key.split(":")[1] for key in world.features.asked)
+    # The 19 test scenes are those of every category here, and six scorers look at
+    # them in three views; the six validation scenes are looked at as crops.
+    assert views == {"0,0,50,80": 19 + 6, "whole": 19, "blanked": 19}
+
+
+def test_other_split_has_no_blanked_control_and_says_so(world: World) -> None:
+    world.run("--split", "validation", "--resamples", "50")
+    models = {row["model"] for row in world.metrics()["metrics"]}
+    assert "paper_uncropped" in models
+    assert "paper_blanked" not in models
+    blanked, fitted = world.metrics()["evaluation"]["notes"]
+    assert "no control of blanked scenes" in blanked
+    assert "fitted on the very pairs" in fitted
+
+
+def test_calibration_says_how_often_a_product_at_a_distance_was_worn(
+    world: World,
+) -> None:
+    world.run("--resamples", "50")
+    found = world.metrics()["calibration"]
+    assert found["model"] == "paper"
+    assert sum(each["n"] for each in found["bins"]) == 57 * 11
+    assert found["base_share"] == pytest.approx(1 / 11, abs=1e-6)
+    assert found["curve"]["n"] == 6 * 11
+    # The style tells: distance 0 or the distance of another style.
+    near, far = found["bins"]
+    assert near["farthest"] < far["nearest"]
+    assert near["n"] * near["share"] == pytest.approx(57, abs=1e-3)
+    assert (far["share"], found["rises"]) == (0.0, 0)
+    text = (world.root.model("r1") / "metrics.txt").read_text()
+    assert "How often a product at a distance of paper is the one worn" in text
+    assert f"expected calibration error: {found['expected_calibration_error']:.3f}" in (
+        text
+    )
+
+
+def test_table_says_what_the_controls_must_show(world: World) -> None:
+    world.run("--resamples", "50")
+    text = (world.root.model("r1") / "metrics.txt").read_text()
+    for control in ("paper_uncropped", "paper_blanked", "paper_shuffled_products"):
+        assert f"\n{control} " in text.split("Controls")[1]
+
+
 def test_empty_split_names_option_and_data_set(world: World) -> None:
+    write_dataset(world.root, [row for row in pair_rows() if row["split"] == "test"])
     with pytest.raises(InputError, match=r"--split validation of dataset version d1"):
         world.run("--split", "validation")
 
@@ -198,14 +299,17 @@ def test_pair_without_another_product_is_noted(world: World) -> None:
     others = [r["product_id"] for r in product_rows() if r["category"] == "shoes"]
     write_dataset(world.root, [lonely | {"co_positive_ids": others}])
     world.run("--resamples", "50")
-    assert world.metrics()["evaluation"]["notes"][0].startswith("1 pairs have no")
+    alone, few = world.metrics()["evaluation"]["notes"]
+    assert alone.startswith("1 pairs have no product")
+    assert few.startswith("1 pairs have fewer than 3 drawn negatives")
     metrics = {row["metric"] for row in world.metrics()["metrics"]}
-    assert metrics == set(METRICS) - {"binary_accuracy"}
+    assert metrics == set(METRICS) - {"binary_accuracy", "auc", "fitb_4"}
     assert "—" in (world.root.model("r1") / "metrics.txt").read_text()
 
 
 def test_difference_that_rounds_to_nothing_is_plain_zero() -> None:
-    results = {"paper": np.full((1, 6), 0.5 - 1e-9), "other": np.full((1, 6), 0.5)}
+    shape = (1, len(METRICS))
+    results = {"paper": np.full(shape, 0.5 - 1e-9), "other": np.full(shape, 0.5)}
     rows = metric_rows(
         results, [eval_pair("1", "g")], main="paper", resamples=40, seed=0
     )

@@ -12,8 +12,14 @@ from small_root import BACKBONE, write_features
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from tfrecords_schema.records import FeatureRecord, product_key, scene_key
+from tfrecords_schema.records import (
+    FeatureRecord,
+    decode_feature,
+    product_key,
+    scene_key,
+)
 from tfrecords_schema.segments import SegmentStore
+from trainer import features
 from trainer.features import FeatureReader
 
 GLOBAL_DIM, REGIONS = 3, (4, 2)
@@ -70,6 +76,24 @@ def test_repeated_keys_are_each_filled(reader: FeatureReader) -> None:
         reader.regions(keys),
         [SCENE_RECORDS[n].regions for n in (1, 3, 1)],
     )
+
+
+def test_scenes_are_pooled_features_and_regions_from_one_pass(
+    reader: FeatureReader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = [SCENES[3], SCENES[1], SCENES[3]]
+    expected = reader.pooled(keys), reader.regions(keys)
+    decoded = []
+
+    def counting(data: bytes) -> FeatureRecord:
+        decoded.append(data)
+        return decode_feature(data)
+
+    monkeypatch.setattr(features, "decode_feature", counting)
+    for found, wanted in zip(reader.scenes(keys), expected, strict=True):
+        np.testing.assert_array_equal(found, wanted)
+        assert found.dtype == np.float16
+    assert len(decoded) == 2
 
 
 def test_newest_segment_wins_where_two_hold_a_key(root: Root) -> None:

@@ -19,15 +19,17 @@ from trainer.eval_set import (
     category_task,
     draw,
 )
-from trainer.metrics import METRICS
+from trainer.metrics import METRICS, pair_metrics
+from trainer.scene_features import SceneView
 from trainer.scorers import (
     CosineScorer,
     ModelScorer,
     PopularityScorer,
     RandomScorer,
+    Scorer,
     checked_distances,
-    score_category,
 )
+from trainer.vectors import CategoryVectors
 
 FEATURES = {
     "p0:product": [3.0, 4.0],
@@ -35,6 +37,7 @@ FEATURES = {
     "p2:product": [0.0, 0.0],
     "s:0,0,9,9": [1.0, 0.0],
     "s:whole": [0.0, 1.0],
+    "s:blanked:0,9,9,12": [0.6, 0.8],
 }
 
 
@@ -46,6 +49,9 @@ class FakeFeatures:
 
     def regions(self, keys: Sequence[str]) -> np.ndarray:
         return self.pooled(keys)[:, None]
+
+    def scenes(self, keys: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        return self.pooled(keys), self.regions(keys)
 
 
 class FakeModel:
@@ -75,6 +81,7 @@ def pair(pair_id: str, product_id: str, *co_positives: str) -> EvalPair:
         scene_group="group",
         scene_sha256="s",
         crop_px=(0, 0, 9, 9),
+        box_px=(0, 9, 9, 12),
         category="shoes",
         product_id=product_id,
         product_sha256="unused",
@@ -104,6 +111,24 @@ def task(*pairs: EvalPair, negatives: int = 10, seed: int = 0) -> CategoryTask:
 ONE = slice(0, 1)
 
 
+def model_scorer(view: SceneView = SceneView.CROP) -> ModelScorer:
+    return ModelScorer("paper", CategoryVectors(FakeModel(), FakeFeatures()), view)
+
+
+def score_category(scorer: Scorer, found: CategoryTask, name: str) -> np.ndarray:
+    """All metrics of all pairs of a category, block by block."""
+    opened = scorer.open(found)
+    blocks = [
+        pair_metrics(
+            checked_distances(opened, found, rows=rows, name=name),
+            found.positives[rows],
+            negatives=found.negatives[rows],
+        )
+        for rows in found.blocks()
+    ]
+    return np.concatenate(blocks)
+
+
 def test_random_ties_everything() -> None:
     distances = RandomScorer().open(task(pair("1", "a"), pair("2", "b")))(slice(0, 2))
     np.testing.assert_array_equal(distances, np.zeros((2, 4), np.float32))
@@ -121,16 +146,24 @@ def test_cosine_worked_by_hand_and_zero_vector_at_one() -> None:
 
 
 def test_model_distance_is_two_minus_query_times_product() -> None:
-    scorer = ModelScorer("paper", FakeModel(), FakeFeatures())
+    scorer = model_scorer()
     distances = scorer.open(task(pair("1", "a")))(ONE)
     # The query is 2 · (1, 0); products are (0.6, 0.8), (0, 1), (0, 0), (0.6, 0.8).
     np.testing.assert_allclose(distances, [[0.8, 2.0, 2.0, 0.8]], rtol=1e-6)
 
 
-def test_uncropped_model_sees_the_whole_scene() -> None:
-    scorer = ModelScorer("control", FakeModel(), FakeFeatures(), cropped=False)
-    distances = scorer.open(task(pair("1", "a")))(ONE)
-    np.testing.assert_allclose(distances, [[0.4, 0.0, 2.0, 0.4]], atol=1e-6)
+@pytest.mark.parametrize(
+    ("view", "expected"),
+    [
+        (SceneView.WHOLE, [[0.4, 0.0, 2.0, 0.4]]),
+        (SceneView.BLANKED, [[0.0, 0.4, 2.0, 0.0]]),
+    ],
+)
+def test_model_sees_what_it_is_shown(
+    view: SceneView, expected: list[list[float]]
+) -> None:
+    distances = model_scorer(view).open(task(pair("1", "a")))(ONE)
+    np.testing.assert_allclose(distances, expected, atol=1e-3)
 
 
 def test_products_with_one_picture_tie_exactly() -> None:
@@ -148,7 +181,7 @@ def test_co_positives_are_no_candidates_and_never_drawn() -> None:
     )
     assert distances.tolist() == [[-5, 0, np.inf, -1]]
     assert sorted(found.negatives[0]) == [-1] * 8 + [1, 3]
-    values = score_category(PopularityScorer().open(found), found, name="popularity")
+    values = score_category(PopularityScorer(), found, "popularity")
     assert dict(zip(METRICS, values[0], strict=True))["recall_at_1"] == 1.0
 
 
@@ -156,11 +189,10 @@ def test_scores_do_not_depend_on_the_block_size(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = task(*(pair(str(i), "abcd"[i % 4]) for i in range(9)))
-    scorer = ModelScorer("paper", FakeModel(), FakeFeatures())
-    whole = score_category(scorer.open(found), found, name="paper")
+    whole = score_category(model_scorer(), found, "paper")
     monkeypatch.setattr(eval_set, "_BLOCK_ENTRIES", 8)
     assert [rows.stop - rows.start for rows in found.blocks()] == [2, 2, 2, 2, 1]
-    blocked = score_category(scorer.open(found), found, name="paper")
+    blocked = score_category(model_scorer(), found, "paper")
     np.testing.assert_array_equal(blocked, whole)
 
 
@@ -168,7 +200,7 @@ def test_distance_that_is_no_number_names_scorer_category_and_pair() -> None:
     found = task(pair("1", "a"), pair("2", "b"))
     broken = dataclasses.replace(found, popularity=np.full(4, np.nan, np.float32))
     with pytest.raises(InputError, match=r"popularity .* pair 1 in category 'shoes'"):
-        score_category(PopularityScorer().open(broken), broken, name="popularity")
+        score_category(PopularityScorer(), broken, "popularity")
 
 
 def test_positive_outside_its_category_is_an_input_error() -> None:
