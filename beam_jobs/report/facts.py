@@ -37,6 +37,39 @@ class Metric:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class DistanceBin:
+    """Products at like distances: the share that was worn, with its interval."""
+
+    nearest: float
+    farthest: float
+    n: int
+    share: float
+    low: float
+    high: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Calibration:
+    """How often a product at a distance is the one that was worn.
+
+    Attributes:
+        model: whose distance.
+        base_share: at any distance.
+        bins: nearest first.
+        intercept: of the log odds, None where no curve was fitted.
+        slope: of the log odds over the distance.
+        error: expected calibration error of the curve.
+    """
+
+    model: str
+    base_share: float
+    bins: tuple[DistanceBin, ...]
+    intercept: float | None
+    slope: float | None
+    error: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Verdict:
     """What the gate decided about the model, and why."""
 
@@ -151,6 +184,7 @@ class Run:
         best_epoch: the epoch that was kept.
         metrics: all measured figures.
         evaluation: how they were measured.
+        calibration: of the model's distance, None where it was not measured.
         verdict: the gate's, None where it has not run.
         gallery: None where there is none.
         checks: of the published tables, None where none were recorded.
@@ -167,6 +201,7 @@ class Run:
     best_epoch: int | None
     metrics: tuple[Metric, ...]
     evaluation: dict[str, Any]
+    calibration: Calibration | None
     verdict: Verdict | None
     gallery: tuple[GalleryEntry, ...] | None
     checks: tuple[TableCheck, ...] | None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from beam_jobs.report import charts, formats, metric_tables
-from beam_jobs.report.facts import Metric, Run
+from beam_jobs.report.facts import Calibration, Metric, Run
 from beam_jobs.report.measured import (
     ACCURACY,
     CHANCE,
@@ -60,6 +60,8 @@ class Figures:
         slices: seen and unseen products.
         slice_counts: how many there are of each.
         categories: the model per category.
+        calibration_chart: share of worn products by distance.
+        calibration: the curve through it, in a sentence.
         evaluation: how the figures were measured.
     """
 
@@ -73,6 +75,8 @@ class Figures:
     slices: metric_tables.Table | None
     slice_counts: str
     categories: metric_tables.CategoryTable | None
+    calibration_chart: charts.IntervalChart | None
+    calibration: str
     evaluation: tuple[tuple[str, str], ...]
 
 
@@ -95,6 +99,8 @@ def build_figures(run: Run) -> Figures | None:
         slices=metric_tables.slice_table(measured),
         slice_counts=metric_tables.slice_counts(measured),
         categories=metric_tables.category_table(measured),
+        calibration_chart=_calibration_chart(run.calibration),
+        calibration=_curve(run.calibration),
         evaluation=tuple(
             (formats.words(name), _plain(value))
             for name, value in sorted(run.evaluation.items())
@@ -143,6 +149,37 @@ def _difference_chart(measured: Measured) -> charts.IntervalChart | None:
         for metric in measured.differences()
     ]
     return charts.interval_chart(rows, reference=0.0, reference_label="no difference")
+
+
+def _calibration_chart(calibration: Calibration | None) -> charts.IntervalChart | None:
+    if calibration is None:
+        return None
+    rows = [
+        charts.Bar(
+            f"{formats.figure(each.nearest)} to {formats.figure(each.farthest)}",
+            each.share,
+            each.low,
+            each.high,
+            formats.figure(each.share),
+            "is-model",
+        )
+        for each in calibration.bins
+    ]
+    base = calibration.base_share
+    return charts.interval_chart(
+        rows, reference=base, reference_label=f"at any distance {formats.figure(base)}"
+    )
+
+
+def _curve(calibration: Calibration | None) -> str:
+    if calibration is None or calibration.slope is None:
+        return ""
+    slope = formats.difference(calibration.slope)
+    return (
+        f"Fitted on the validation pairs: 1 / (1 + exp(−({calibration.intercept:.3f} "
+        f"{slope} · distance))), with an expected calibration error of "
+        f"{formats.figure(calibration.error)}."
+    )
 
 
 def _other(metric: Metric) -> str:

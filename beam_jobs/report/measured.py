@@ -12,12 +12,20 @@ ACCURACY = "binary_accuracy"
 DIFFERENCE = f"{ACCURACY}_minus_"
 BASELINES = ("random", "popularity", "backbone_cosine")
 CHAMPION = "champion"
-UNCROPPED = "_uncropped"
+CONTROLS = {
+    "_uncropped": "whole scenes, which still show the product; not compared",
+    "_blanked": "whole scenes, the product in grey; not compared",
+    "_shuffled_products": "products with each other's pictures; not compared",
+}
+"""What the name of a control has after the model's, and what it is shown."""
+
 CHANCE = 0.5  # binary accuracy of a coin
 ALL, SEEN, UNSEEN = "all", "seen", "unseen"
 
 _TITLES = {
     ACCURACY: "Binary accuracy",
+    "auc": "AUC",
+    "fitb_4": "FITB (4 choices)",
     "recall_at_1": "Recall@1",
     "recall_at_5": "Recall@5",
     "recall_at_10": "Recall@10",
@@ -76,8 +84,8 @@ class Measured:
 
     @functools.cached_property
     def rivals(self) -> list[str]:
-        """Models that may be compared: an uncropped scene shows what is asked for."""
-        return [model for model in self.models if not model.endswith(UNCROPPED)]
+        """Models that may be compared: controls are shown too much, or too little."""
+        return [model for model in self.models if not model.endswith(tuple(CONTROLS))]
 
     def best_baseline(self, metric: str, part: str = ALL) -> Metric | None:
         """The highest figure among the baselines."""
@@ -93,9 +101,8 @@ class Measured:
         """What a model is, in a few words."""
         if model == self.preset:
             return "this run's model"
-        if model.endswith(UNCROPPED):
-            return "whole scenes, which still show the product; not compared"
-        return _ABOUT.get(model, "")
+        shown = (about for name, about in CONTROLS.items() if model.endswith(name))
+        return next(shown, _ABOUT.get(model, ""))
 
     def css(self, model: str) -> str:
         """The class that gives a model its colour."""

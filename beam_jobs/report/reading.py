@@ -18,8 +18,10 @@ from etils import epath
 
 from beam_jobs.report.facts import (
     SHOWN_STAGES,
+    Calibration,
     DataAnomaly,
     DataVerdict,
+    DistanceBin,
     Epoch,
     GalleryEntry,
     Metric,
@@ -56,7 +58,7 @@ def read_run(root: Root, run_date: datetime.date) -> Run:
     model = root.model(run_id) if run_id else None
     dataset = _output(receipts, "dataset")
     history = _read(model, "history.json", _history) or ((), None)
-    metrics = _read(model, "metrics.json", _metrics) or ((), {})
+    metrics = _read(model, "metrics.json", _metrics) or ((), {}, None)
     run_folder = root.path / "runs" / run_date.isoformat()
     return Run(
         run_date=run_date,
@@ -69,6 +71,7 @@ def read_run(root: Root, run_date: datetime.date) -> Run:
         best_epoch=history[1],
         metrics=metrics[0],
         evaluation=metrics[1],
+        calibration=metrics[2],
         verdict=_read(model, "gate.json", _verdict),
         gallery=_with_boxes(
             _read(model, "gallery.json", _gallery),
@@ -117,7 +120,9 @@ def _history(value: Any) -> tuple[tuple[Epoch, ...], int | None]:
     return epochs, None if best is None else int(best)
 
 
-def _metrics(document: Any) -> tuple[tuple[Metric, ...], dict[str, Any]]:
+def _metrics(
+    document: Any,
+) -> tuple[tuple[Metric, ...], dict[str, Any], Calibration | None]:
     metrics = tuple(
         Metric(
             model=str(row["model"]),
@@ -131,7 +136,36 @@ def _metrics(document: Any) -> tuple[tuple[Metric, ...], dict[str, Any]]:
         for row in document["metrics"]
         if (value := _number(row["value"])) is not None
     )
-    return metrics, dict(document.get("evaluation") or {})
+    return (
+        metrics,
+        dict(document.get("evaluation") or {}),
+        _calibration(document.get("calibration")),
+    )
+
+
+def _calibration(value: Any) -> Calibration | None:
+    """None for models that were evaluated before it was measured."""
+    if value is None:
+        return None
+    curve = value["curve"] or {"intercept": None, "slope": None}
+    return Calibration(
+        model=str(value["model"]),
+        base_share=float(value["base_share"]),
+        bins=tuple(
+            DistanceBin(
+                float(row["nearest"]),
+                float(row["farthest"]),
+                int(row["n"]),
+                float(row["share"]),
+                float(row["low"]),
+                float(row["high"]),
+            )
+            for row in value["bins"]
+        ),
+        intercept=_number(curve["intercept"]),
+        slope=_number(curve["slope"]),
+        error=_number(value["expected_calibration_error"]),
+    )
 
 
 def _verdict(value: Any) -> Verdict:

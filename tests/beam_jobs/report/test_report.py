@@ -116,6 +116,7 @@ def gallery_entry(scene: str, products: list[str], *, rank: int) -> dict[str, An
 
 def metric_rows() -> list[dict[str, Any]]:
     values = {"paper": 0.7, "random": 0.5, "backbone_cosine": 0.6, "paper_uncropped": 1}
+    values |= {"paper_blanked": 0.95, "paper_shuffled_products": 0.9}
     slices = ("all", "seen", "unseen", f"Apparel|{HOSTILE}")
     rows = [
         (model, metric, part, value)
@@ -129,6 +130,29 @@ def metric_rows() -> list[dict[str, Any]]:
         dict(zip(names, row, strict=True), low=row[3] - 0.05, high=row[3] + 0.05, n=80)
         for row in rows
     ]
+
+
+def calibration() -> dict[str, Any]:
+    shares = (0.3, 0.1, 0.02)
+    return {
+        "model": "paper",
+        "base_share": 0.09,
+        "bins": [
+            {
+                "nearest": 1.0 + number,
+                "farthest": 1.9 + number,
+                "n": 40,
+                "share": share,
+                "low": share - 0.02,
+                "high": share + 0.02,
+                "predicted": share,
+            }
+            for number, share in enumerate(shares)
+        ],
+        "rises": 0,
+        "curve": {"intercept": 1.25, "slope": -2.5, "n": 50},
+        "expected_calibration_error": 0.014,
+    }
 
 
 def write_model(root: Root, gallery: list[dict[str, Any]]) -> None:
@@ -146,7 +170,11 @@ def write_model(root: Root, gallery: list[dict[str, Any]]) -> None:
             ],
             "best_epoch": 4,
         },
-        "metrics.json": {"metrics": metric_rows(), "evaluation": {"model": "paper"}},
+        "metrics.json": {
+            "metrics": metric_rows(),
+            "calibration": calibration(),
+            "evaluation": {"model": "paper"},
+        },
         "gate.json": {"promoted": True, "reasons": [f"better than {HOSTILE}"]},
         "gallery.json": gallery,
     }
@@ -285,14 +313,47 @@ def test_data_that_passed_says_so_and_warns(root: Root) -> None:
 def test_note_on_figures_marks_every_figure(root: Root) -> None:
     page = report(root)
     assert f'<li id="note-1">{WEIGHTS_NOTE}' in page
-    # 3 headlines, 4 charts, 4 tables of metrics and the gallery.
-    assert page.count('<span class="mark">') == 12
+    # 3 headlines, 5 charts, 4 tables of metrics and the gallery.
+    assert page.count('<span class="mark">') == 13
 
 
-def test_uncropped_control_is_never_the_best(root: Root) -> None:
+def test_controls_are_never_the_best(root: Root) -> None:
     page = report(root)
     assert "<strong>0.700</strong>" in page
-    assert "<strong>1.000</strong>" not in page
+    for control in ("1.000", "0.950", "0.900"):
+        assert control in page
+        assert f"<strong>{control}</strong>" not in page
+
+
+def test_distance_is_drawn_with_its_shares_and_curve(root: Root) -> None:
+    reader = Reader(report(root))
+    assert "1 / (1 + exp(−(1.250 −2.500 · distance)))" in reader.text
+    assert "expected calibration error of 0.014" in reader.text
+    drawn = [a.get("aria-label", "") for tag, a in reader.tags if tag == "svg"]
+    assert (
+        "Share of worn products by distance; 1.000 to 1.900 0.300; 2.000 to 2.900 "
+        "0.100; 3.000 to 3.900 0.020" in drawn
+    )
+
+
+def test_model_evaluated_before_calibration_has_a_report(root: Root) -> None:
+    path = root.model(RUN_ID) / "metrics.json"
+    document = storage.read_json(path)
+    del document["calibration"]
+    storage.write_json(path, document)
+    text = Reader(report(root)).text
+    assert "What a distance means" not in text
+    assert "Seen and unseen products" in text
+
+
+def test_calibration_without_a_curve_is_drawn_alone(root: Root) -> None:
+    path = root.model(RUN_ID) / "metrics.json"
+    document = storage.read_json(path)
+    document["calibration"] |= {"curve": None, "expected_calibration_error": None}
+    storage.write_json(path, document)
+    text = Reader(report(root)).text
+    assert "What a distance means" in text
+    assert "Fitted on" not in text
 
 
 def test_same_run_gives_the_same_page(root: Root) -> None:
