@@ -5,6 +5,7 @@
     {root}/backbones/<fingerprint>/…      the frozen backbone that features came from
     {root}/features/<fingerprint>/…       cached features
     {root}/models/<run_id>/…              model, metrics, gate verdict
+    {root}/models/<run_id>/serving/…      what works without the root, once exported
     {root}/models/champion.json           pointer to the promoted model
     {root}/rankings/<version>/…           Parquet
     {root}/warehouse.duckdb               the published tables, locally

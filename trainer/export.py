@@ -47,6 +47,11 @@ class ExportedModel:
         self._model = model
         self._numbers = {name: row for row, name in enumerate(model.categories)}
 
+    @property
+    def network(self) -> StyleModel:
+        """The Keras model itself."""
+        return self._model
+
     def embed_products(self, pooled: np.ndarray) -> np.ndarray:
         """f_p: [n, global_dim] to unit vectors [n, dim] float32.
 
