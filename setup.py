@@ -58,6 +58,7 @@ setup(
     package_data={
         "infra": ["validation/*", "warehouse/*/*", "settings/*"],
         "beam_jobs": ["templates/*"],
+        "trainer": ["templates/*"],
     },
     install_requires=CORE,
     extras_require=EXTRAS,
