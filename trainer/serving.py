@@ -27,8 +27,8 @@ from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from trainer.backbones import load_model_file
 from trainer.export import MODEL_FILE, load_model
-from trainer.scorers import StyleModel
 from trainer.serving_graph import PRODUCT, SCENE
+from trainer.vectors import StyleModel
 
 SAVED_MODEL = "saved_model/1"
 BACKBONE_FILE = "backbone.keras"
