@@ -85,8 +85,10 @@ class ExportedModel:
             is 2 − q·f_p.
 
         Raises:
-            InputError: the model was not trained on one of the categories.
+            InputError: the model was not trained on one of the categories, or has no
+                query vectors.
         """
+        self._check_queries()
         numbers = np.array([self._number(name) for name in categories], np.int32)
         blocks = [
             self._model.embed_scenes(
@@ -113,7 +115,11 @@ class ExportedModel:
 
         Returns:
             [n, n_categories, dim] float32.
+
+        Raises:
+            InputError: the model has no query vectors.
         """
+        self._check_queries()
         blocks = [
             np.asarray(
                 self._model.embed_queries(
@@ -124,6 +130,16 @@ class ExportedModel:
         ]
         nothing = np.empty((0, len(self._numbers), self._empty().shape[1]), np.float32)
         return np.concatenate(blocks or [nothing])
+
+    def _check_queries(self) -> None:
+        sizes = self._model.sizes
+        if not sizes.is_inner_product:
+            squared = str(sizes.squared).lower()
+            raise InputError(
+                f"model {self.manifest['run_id']} has model.attention="
+                f"{sizes.attention} and model.squared={squared}: its distance is no "
+                "inner product, and evaluation and ranking need one"
+            )
 
     def _empty(self) -> np.ndarray:
         return np.empty((0, self._model.sizes.embedding_dim), np.float32)

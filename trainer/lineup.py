@@ -13,6 +13,7 @@ from tfrecords_schema.layout import Root
 from trainer import scorers
 from trainer.controls import control_scorers
 from trainer.eval_set import EvalPair, EvalSet, load_eval_set, read_pairs
+from trainer.linear_baseline import fit_linear
 from trainer.rival import Rival, find_rival
 from trainer.scene_features import Features, RecentScenes
 from trainer.vectors import CategoryVectors, StyleModel
@@ -98,6 +99,8 @@ def open_lineup(
         scorers.CosineScorer(scenes),
         *control_scorers(main, split, seed=seed),
     ]
+    if train_pairs := read_pairs(dataset, Split.TRAIN):
+        others.append(fit_linear(train_pairs, features, scenes))
     if rival and rival.scorer:
         others.append(rival.scorer)
     return Lineup(

@@ -8,6 +8,7 @@ its products. Smaller is better, equal means "no opinion".
 | `random` | 0 for every product: all tied, so its expected metrics are exact |
 | `popularity` | minus the product's positives in the train split |
 | `backbone_cosine` | 1 - cosine of the backbone's pooled features |
+| `linear` | 2 - 2 q·p of two linear maps of them (see `trainer.linear_projection`) |
 | a model | 2 - q·p, its exact distance (see `trainer.model`) |
 """
 

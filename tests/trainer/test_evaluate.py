@@ -76,7 +76,8 @@ def test_metrics_hold_every_model_metric_and_slice(world: World) -> None:
     world.run("--resamples", "50")
     rows = world.metrics()["metrics"]
     controls = ("paper_uncropped", "paper_blanked", "paper_shuffled_products")
-    models = ("paper", "random", "popularity", "backbone_cosine", *controls)
+    baselines = ("random", "popularity", "backbone_cosine", "linear")
+    models = ("paper", *baselines, *controls)
     slices = ("all", "seen", "unseen", *CATEGORIES)
     expected = {(m, k, s) for m in models for k in METRICS for s in slices}
     expected |= {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -137,3 +138,16 @@ def test_digest_of_weights_changes_with_any_of_them(model: StyleModel) -> None:
     assert weights_digest(model) != before
     statistics.assign(kept)
     assert weights_digest(model) == before
+
+
+@pytest.mark.parametrize("sizes", [{"squared": False}, {"attention": "product"}])
+def test_model_without_query_vectors_is_refused_by_name(sizes: dict[str, Any]) -> None:
+    model = StyleModel(
+        global_dim=GLOBAL_DIM, region_dim=REGIONS[1], categories=CATEGORIES, sizes=sizes
+    )
+    model.build()
+    exported = ExportedModel(model, MANIFEST)
+    with pytest.raises(InputError, match=r"m1 has model\.attention=.* no inner"):
+        exported.embed_scenes(pooled(1), regions(1), ["hats"])
+    with pytest.raises(InputError, match=r"m1 has model\.attention=.* no inner"):
+        exported.embed_queries(pooled(1), regions(1))

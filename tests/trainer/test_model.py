@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -21,7 +22,7 @@ SEEDS = range(5)
 Arrays = dict[str, np.ndarray]
 
 
-def random_model(seed: int, **sizes: float) -> StyleModel:
+def random_model(seed: int, **sizes: Any) -> StyleModel:
     """A model all of whose weights are random, statistics of its norms included."""
     model = StyleModel(
         global_dim=GLOBAL_DIM,

@@ -1,0 +1,116 @@
+"""The closed-form projection: planted directions, hand-made oracles, and edges."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainer import linear_projection
+from trainer.linear_projection import LinearProjection, fit_projection
+
+DIM, STYLES = 24, 3
+SEEDS = range(5)
+
+
+def planted(
+    seed: int, n: int = 400
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Scenes and products that share a style, under a louder category and noise."""
+    generator = np.random.default_rng(seed)
+    mixing = generator.normal(size=(2, STYLES, DIM))
+    category = generator.integers(0, 2, n)
+    style = generator.normal(size=(n, STYLES))
+    loud = 6.0 * generator.normal(size=(2, 2, DIM))
+
+    def seen(side: int) -> np.ndarray:
+        noise = generator.normal(size=(n, DIM))
+        features = style @ mixing[side] + loud[side, category] + noise
+        return np.square(features + 40.0).astype(np.float64)
+
+    return seen(0), seen(1), category.astype(str), np.arange(n).astype(str)
+
+
+def accuracy(projection: LinearProjection, seed: int) -> float:
+    """How often a pair's product is nearer than another of its category."""
+    scenes, products, category, _ = planted(seed)
+    # The mixing is that of the seed, the rows are others than those fitted below.
+    queries = projection.scenes.vectors(scenes[200:], category[200:])
+    vectors = projection.products.vectors(products[200:], category[200:])
+    scores = queries @ vectors.T
+    same = category[200:][:, None] == category[200:][None]
+    np.fill_diagonal(same, False)
+    nearer = np.diagonal(scores)[:, None] > scores
+    return float(nearer[same].mean())
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_products_of_a_scene_are_near_on_rows_that_were_not_fitted(seed: int) -> None:
+    fitted = [part[:200] for part in planted(seed)]
+    assert accuracy(fit_projection(*fitted), seed) > 0.75
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_found_where_pairs_are_by_chance(seed: int) -> None:
+    scenes, products, category, ids = (part[:200] for part in planted(seed))
+    order = np.random.default_rng(seed).permutation(200)
+    projection = fit_projection(scenes, products[order], category, ids)
+    assert abs(accuracy(projection, seed) - 0.5) < 0.17
+
+
+def test_directions_are_those_of_canonical_correlation_without_a_ridge(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(linear_projection, "_RIDGE", 0.0)
+    monkeypatch.setattr(linear_projection, "_SHRINKAGE", 0.0)
+    monkeypatch.setattr(linear_projection, "_POWER", 1.0)
+    scenes, products, category, ids = planted(7)
+    projection = fit_projection(scenes, products, category, ids)
+
+    x, y = np.sqrt(scenes), np.sqrt(products)
+    for name in np.unique(category):
+        for side in (x, y):
+            side[category == name] -= side[category == name].mean(axis=0)
+    xx, yy, xy = x.T @ x, y.T @ y, x.T @ y
+    # Hotelling's eigenproblem.
+    squared = np.linalg.eigvals(np.linalg.solve(xx, xy) @ np.linalg.solve(yy, xy.T))
+    expected = np.sqrt(np.sort(squared.real)[::-1])
+
+    left = projection.scenes.components(scenes, category) @ projection.scenes.map
+    right = projection.products.components(products, category) @ projection.products.map
+    found = [np.corrcoef(left[:, n], right[:, n])[0, 1] for n in range(STYLES)]
+    np.testing.assert_allclose(found, expected[:STYLES], atol=1e-6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_other_products_of_a_scene_are_summed_by_hand(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    values = generator.normal(size=(12, 3))
+    ids = generator.integers(0, 5, 12).astype(str)
+    pairs = [(i, j) for i in range(12) for j in range(12) if i != j]
+    pairs = [(i, j) for i, j in pairs if ids[i] == ids[j]]
+    expected = np.zeros_like(values)
+    for i, j in pairs:
+        expected[i] += values[j] * 12 / len(pairs)
+    found = linear_projection._others(values, list(ids))
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_vectors_have_unit_length_and_follow_from_the_input_alone() -> None:
+    scenes, products, category, ids = planted(1)
+    first = fit_projection(scenes, products, category, ids)
+    again = fit_projection(scenes, products, category, ids)
+    found = first.scenes.vectors(scenes.astype(np.float16), category)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1.0, atol=1e-6)
+    np.testing.assert_array_equal(
+        found, again.scenes.vectors(scenes.astype(np.float16), category)
+    )
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_few_pairs_and_unknown_categories_give_finite_vectors(n: int) -> None:
+    scenes, products, category, ids = (part[:n] for part in planted(2))
+    projection = fit_projection(scenes, products, category, ids)
+    found = projection.scenes.vectors(scenes, ["sofas"] * n)
+    assert np.isfinite(found).all()
+    assert projection.products.vectors(products[:0], []).shape[0] == 0
