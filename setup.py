@@ -39,6 +39,7 @@ EXTRAS = {
     "dev": [
         "hypothesis>=6.150",
         "import-linter>=2.7",
+        "jax>=0.8",
         "mypy>=1.19",
         "pytest>=9",
         "ruff>=0.14",

@@ -1,13 +1,46 @@
-"""Losses of pairs, from their distances to the products of a batch."""
+"""Losses of pairs, from their distances to the products of a batch; on any backend."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
 
 import keras
 from keras import ops
 
 from trainer.config import LossConfig, Objective, Pick
+from trainer.distances import ProductVectors
+from trainer.model import StyleModel
+
+Gather = Callable[[keras.KerasTensor], keras.KerasTensor]
+"""From a replica's rows [m, dim] to those of all replicas, one after the other."""
 
 _FAR = 1e9  # beyond every distance of unit vectors
+
+
+def batch_losses(
+    model: StyleModel,
+    batch: Mapping[str, keras.KerasTensor],
+    config: LossConfig,
+    *,
+    gather: Gather = lambda rows: rows,
+    training: bool = True,
+) -> keras.KerasTensor:
+    """The loss of each of a replica's pairs.
+
+    Args:
+        model: computes the vectors.
+        batch: the replica's part; see `batches.Batches.part`.
+        config: which loss.
+        gather: brings the products of all replicas together.
+        training: whether dropout and batch statistics are in force.
+
+    Returns:
+        [n].
+    """
+    scenes, products = model(batch, training=training)
+    keys = products.keys if products.keys is None else gather(products.keys)
+    distances = model.distances(scenes, ProductVectors(gather(products.vectors), keys))
+    return pair_losses(distances, batch["own"], batch["allowed"], config)
 
 
 def pair_losses(

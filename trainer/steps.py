@@ -2,47 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import keras
 import tensorflow as tf
 
-from trainer.config import LossConfig, TrainConfig
-from trainer.distances import ProductVectors
-from trainer.losses import pair_losses
+from trainer.config import TrainConfig
+from trainer.losses import batch_losses
 from trainer.model import StyleModel
-
-Gather = Callable[[keras.KerasTensor], keras.KerasTensor]
-"""From a replica's rows [m, dim] to those of all replicas, one after the other."""
 
 Step = Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
 """From a batch (see `batches.Batches.part`) to its mean loss."""
-
-
-def batch_losses(
-    model: StyleModel,
-    batch: Mapping[str, keras.KerasTensor],
-    config: LossConfig,
-    *,
-    gather: Gather = lambda rows: rows,
-    training: bool = True,
-) -> keras.KerasTensor:
-    """The loss of each of a replica's pairs, on any backend.
-
-    Args:
-        model: computes the vectors.
-        batch: the replica's part; see `batches.Batches.part`.
-        config: which loss.
-        gather: brings the products of all replicas together.
-        training: whether dropout and batch statistics are in force.
-
-    Returns:
-        [n].
-    """
-    scenes, products = model(batch, training=training)
-    keys = products.keys if products.keys is None else gather(products.keys)
-    distances = model.distances(scenes, ProductVectors(gather(products.vectors), keys))
-    return pair_losses(distances, batch["own"], batch["allowed"], config)
 
 
 def make_step(
@@ -67,7 +37,7 @@ def make_step(
             # Summed over replicas this is the mean over the whole batch.
             loss = tf.reduce_sum(losses) / config.batch_size
             scaled = optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled, model.trainable_variables)
+        gradients = dense(tape.gradient(scaled, model.trainable_variables))
         if clip_norm is not None:
             # A scaled loss has scaled gradients.
             gradients = _clipped(gradients, optimizer.scale_loss(clip_norm))
@@ -80,6 +50,15 @@ def make_step(
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     return step
+
+
+def dense(gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> list[tf.Tensor]:
+    """Gradients without sparse ones, such as that of the categories' table.
+
+    Where a row occurs twice in a batch the optimizer would take the sum of squares for
+    the square of the sum: another second moment than on other backends.
+    """
+    return [tf.convert_to_tensor(gradient) for gradient in gradients]
 
 
 def _gather(rows: tf.Tensor) -> tf.Tensor:
@@ -105,8 +84,6 @@ def _clipped(gradients: list[tf.Tensor], norm: tf.Tensor) -> list[tf.Tensor]:
     """
     context = tf.distribute.get_replica_context()
     n_replicas = context.num_replicas_in_sync
-    # Those of a table's rows are sparse.
-    gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
     if n_replicas > 1:
         # As one tensor: the order of many at once differs between replicas.
         flat = tf.concat([tf.reshape(gradient, (-1,)) for gradient in gradients], 0)

@@ -44,7 +44,7 @@ from trainer.train_state import EpochResult, history_fields
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """Raised with every change that gives other weights for the same input."""
 
 CHECKPOINTS = "checkpoints"
