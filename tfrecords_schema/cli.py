@@ -25,5 +25,5 @@ def configure_logging() -> None:
         level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True
     )
     # These announce every import and file they touch.
-    for noisy in ("absl", "apache_beam", "jax", "h5py"):
+    for noisy in ("absl", "apache_beam", "jax", "h5py", "tensorflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
