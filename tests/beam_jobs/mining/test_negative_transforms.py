@@ -254,19 +254,17 @@ def distances_to(
     model: StyleModel, item: LocatedPair, names: Sequence[str]
 ) -> dict[str, float]:
     """What the network says of the pair's crop and each product, by itself."""
-    n = len(names)
-    vectors = np.stack([pooled(name) for name in names])
     scene = item.scene.scene_id
-    distances, _ = model(
+    vectors = model(
         {
-            "scene": np.repeat(pooled(scene)[None], n, axis=0),
-            "regions": np.repeat(regions(scene)[None], n, axis=0),
-            "positive": vectors,
-            "negative": vectors,
-            "category": np.full(n, CATEGORIES.index(item.product.category), np.int32),
+            "scene": pooled(scene)[None],
+            "regions": regions(scene)[None],
+            "products": np.stack([pooled(name) for name in names]),
+            "category": np.array([CATEGORIES.index(item.product.category)], np.int32),
         }
     )
-    return dict(zip(names, np.asarray(distances).tolist(), strict=True))
+    (distances,) = np.asarray(model.distances(*vectors)).tolist()
+    return dict(zip(names, distances, strict=True))
 
 
 @pytest.mark.parametrize(("block", "waiting"), [(1, 4096), (3, 4096), (128, 2)])
