@@ -42,6 +42,7 @@ EXTRAS = {
         "jax>=0.8",
         "mypy>=1.19",
         "pytest>=9",
+        "pytest-xdist>=3.8",
         "ruff>=0.14",
         "tensorboard>=2.20",
         "types-PyYAML",

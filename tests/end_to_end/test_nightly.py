@@ -133,8 +133,8 @@ def test_metrics_hold_every_model_and_the_planted_rule_is_learned(night: Night) 
         ("high", "low", "metric", "model", "n", "slice", "value")
     }
     assert {row["model"] for row in metrics} == {
-        *("paper", "random", "popularity", "backbone_cosine", "paper_uncropped"),
-        *("paper_blanked", "paper_shuffled_products"),
+        *("paper", "random", "popularity", "backbone_cosine", "linear"),
+        *("paper_uncropped", "paper_blanked", "paper_shuffled_products"),
     }
     everywhere = {
         (row["model"], row["metric"]): row for row in metrics if row["slice"] == "all"
