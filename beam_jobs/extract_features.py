@@ -60,6 +60,11 @@ class ExtractFeaturesOptions(PipelineOptions):
             default="ResNet50",
             help="keras.applications model, or a .keras backbone file",
         )
+        parser.add_argument(
+            "--grid",
+            type=int,
+            help="rows and columns of a scene's regions (default: the backbone's own)",
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,7 +83,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     dataset = root.receipt(date, Stage.BUILD_DATASET).outputs["dataset"]
     needed = needed_features(root.dataset(dataset))
-    backbone = resolve_backbone(options.view_as(ExtractFeaturesOptions).backbone, root)
+    chosen = options.view_as(ExtractFeaturesOptions)
+    backbone = resolve_backbone(chosen.backbone, root, grid=chosen.grid)
     name = store_name(backbone)
     size = options.view_as(UnitOptions).pictures_or(UNIT_PICTURES)
     work = plan_work(root.feature_store(name), needed, unit_pictures=size)

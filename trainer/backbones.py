@@ -1,10 +1,12 @@
 """Frozen backbones: which network turns a picture into features, and its identity.
 
 A backbone is a Keras model with one input `image` [n, 224, 224, 3], RGB 0..255, its
-preprocessing inside, and the outputs `global` [n, global_dim] and `regions`
-[n, rows, cols, region_dim]. It comes from `keras.applications` by name or from a
-`.keras` file, and is kept once under the root, so that workers need no network and a
-night on which the ImageNet weights cannot be downloaded uses those of the night before.
+preprocessing inside, and the outputs `global` [n, global_dim], `regions`
+[n, rows, cols, region_dim] and, where other grids are wanted, `map`
+[n, rows, cols, region_dim], the map that the regions are means of. It comes from
+`keras.applications` by name or from a `.keras` file, and is kept once under the root:
+workers need no network, and a night on which the ImageNet weights cannot be
+downloaded uses those of the night before.
 """
 
 from __future__ import annotations
@@ -71,29 +73,34 @@ class Backbone:
         )
 
 
-def resolve_backbone(name: str, root: Root) -> Backbone:
+def resolve_backbone(name: str, root: Root, *, grid: int | None = None) -> Backbone:
     """Find, load or download a backbone and keep it under the root.
 
     Args:
         name: a `keras.applications` model such as `ResNet50`, or a `.keras` file.
         root: where it is kept.
+        grid: rows and columns of its regions; None for those that it has. Another grid
+            makes another backbone, with features of its own.
 
     Raises:
-        InputError: there is no such application or file, or the file is no backbone.
+        InputError: there is no such application or file, the file is no backbone, or
+            its map is coarser than the grid.
     """
+    # Backbones that were kept before there was a choice have no word of it.
+    chosen = {} if grid is None else {"grid": str(grid)}
     if name.endswith(".keras"):
-        return _from_file(epath.Path(name), root)
-    kept = _find_kept({"name": name, "weights": "imagenet"}, root)
+        return _from_file(epath.Path(name), root, chosen)
+    kept = _find_kept({"name": name, "weights": "imagenet"} | chosen, root)
     if kept is not None:
         return kept
     model, weights = _application(name)
-    backbone = _keep(model, {"name": name, "weights": weights}, root)
+    backbone = _keep(model, {"name": name, "weights": weights} | chosen, root)
     if backbone.note:
         log.warning("%s", backbone.note)
     return backbone
 
 
-def _from_file(path: epath.Path, root: Root) -> Backbone:
+def _from_file(path: epath.Path, root: Root, chosen: dict[str, str]) -> Backbone:
     """A backbone file, kept under the root; one that is there is not loaded again."""
     data = path.read_bytes() if path.is_file() else b""
     manifest = {
@@ -101,8 +108,8 @@ def _from_file(path: epath.Path, root: Root) -> Backbone:
         "weights": "file",
         "sha256": hashlib.sha256(data).hexdigest(),
     }
-    kept = _find_kept(manifest, root)
-    return kept or _keep(load_model_file(path), manifest, root)
+    kept = _find_kept(manifest | chosen, root)
+    return kept or _keep(load_model_file(path), manifest | chosen, root)
 
 
 def load_model_file(path: epath.Path) -> keras.Model:
@@ -211,6 +218,7 @@ def _wrap(
             "regions": keras.layers.AveragePooling2D(
                 _MIDDLE_PX // GRID, name="regions"
             )(middle),
+            "map": middle,
         },
         name="backbone",
     )
@@ -275,7 +283,34 @@ def _nameless(network: dict[str, Any]) -> dict[str, Any]:
     return {"layers": layers, "outputs": renamed(network.get("output_layers"))}
 
 
+def grid_pooling(rows: int, cols: int, grid: int) -> keras.layers.Layer:
+    """From a map of [n, rows, cols, dim] to the means under grid × grid cells.
+
+    Where the cells' edges cut through places, both cells count them whole.
+    """
+    if rows % grid or cols % grid:
+        return keras.layers.AdaptiveAveragePooling2D(grid, name="grid")
+    # The adaptive one fails on a single cell (Keras 3.15), and is slower.
+    return keras.layers.AveragePooling2D((rows // grid, cols // grid), name="grid")
+
+
+def _with_grid(model: keras.Model, grid: int) -> keras.Model:
+    """A backbone with regions of another grid, from the finest map that it has."""
+    outputs = model.output
+    finest = outputs.get("map", outputs["regions"])
+    rows, cols = finest.shape[1:3]
+    if not 1 <= grid <= min(rows, cols):
+        raise InputError(
+            f"--grid {grid} is not in 1..{min(rows, cols)}: the backbone's map has "
+            f"{rows} × {cols} places"
+        )
+    regions = grid_pooling(rows, cols, grid)(finest)
+    return keras.Model(model.inputs, outputs | {"regions": regions}, name=model.name)
+
+
 def _keep(model: keras.Model, manifest: dict[str, str], root: Root) -> Backbone:
+    if "grid" in manifest:
+        model = _with_grid(model, int(manifest["grid"]))
     identity = fingerprint(model)
     folder = root.backbone(identity)
     if not storage.is_complete(folder):

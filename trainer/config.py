@@ -86,6 +86,8 @@ class ModelConfig:
             as published; else to those far from it.
         squared: whether distances are squared, as published; only then is a ranking an
             inner product.
+        grid: rows and columns that a scene's regions are averaged to; None for those
+            that the features have.
     """
 
     embedding_dim: int = 128
@@ -96,6 +98,7 @@ class ModelConfig:
     attention: Attention = Attention.CATEGORY
     near_regions: bool = True
     squared: bool = True
+    grid: int | None = None
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -103,6 +106,8 @@ class ModelConfig:
         Raises:
             InputError: naming the field.
         """
+        if self.grid is not None:
+            _check_above(0, "model.grid", self.grid)
         for name in ("embedding_dim", "global_units", "local_units"):
             _check_above(0, f"model.{name}", getattr(self, name))
         if not 0.0 <= self.dropout < 1.0:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 _BLOCK = 64  # scenes: 26 MB of ResNet50 regions in float64
 
 
-def feature_statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def feature_statistics(
+    features: np.ndarray, prepare: Callable[[np.ndarray], np.ndarray] = np.asarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each feature, in float64, block by block.
 
     Args:
         features: [n, ..., dim]; may be mapped from a file.
+        prepare: what is done to [b, ..., dim] of them before they are counted.
 
     Returns:
         Both [dim] float32.
@@ -20,9 +25,9 @@ def feature_statistics(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     count, total, squares = 0, np.zeros(dim), np.zeros(dim)
     # Shifted by a first guess of the mean: the mean is large against the deviation,
     # and the difference of two large sums would lose it.
-    shift = np.asarray(features[:1], np.float64).reshape(-1, dim).mean(axis=0)
+    shift = np.asarray(prepare(features[:1]), np.float64).reshape(-1, dim).mean(axis=0)
     for start in range(0, len(features), _BLOCK):
-        block = np.asarray(features[start : start + _BLOCK], np.float64)
+        block = np.asarray(prepare(features[start : start + _BLOCK]), np.float64)
         block = block.reshape(-1, dim) - shift
         count += len(block)
         total += block.sum(axis=0)

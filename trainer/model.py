@@ -20,6 +20,7 @@ from trainer.distances import (
     distance_matrix,
     query_vectors,
 )
+from trainer.grids import averaging_matrix
 from trainer.layers import PACKAGE, CategoryAttention, EmbeddingHead, Standardize
 
 
@@ -151,7 +152,7 @@ class StyleModel(keras.Model):
         """f_i and l̂ of regions, and their attention; see `SceneVectors`."""
         if not self._uses_regions:
             return None, None, None
-        regions = self.standardize_regions(regions)
+        regions = self.standardize_regions(self.regridded(regions))
         local = self.local_head(regions, training=training)
         if not self._uses_keys:
             n_regions = local.shape[1]
@@ -160,6 +161,13 @@ class StyleModel(keras.Model):
         if self._keys_products:
             return local, keys, None
         return local, keys, self.attention(keys, category)
+
+    def regridded(self, regions: keras.KerasTensor) -> keras.KerasTensor:
+        """Regions in the model's grid: [n, n_regions, dim] to [n, grid × grid, dim]."""
+        if self.sizes.grid is None or self.sizes.grid**2 == regions.shape[1]:
+            return regions
+        means = averaging_matrix(regions.shape[1], self.sizes.grid)
+        return ops.matmul(means, ops.cast(regions, "float32"))
 
     def distances(
         self, scenes: SceneVectors, products: ProductVectors
@@ -219,6 +227,7 @@ class StyleModel(keras.Model):
         scenes = self.scene_vectors(pooled, regions, category)
         attention = scenes.attention
         if attention is None:
+            regions = self.regridded(regions)
             n_regions = regions.shape[1]
             attention = ops.ones_like(regions[..., 0], dtype="float32") / n_regions
         return query_vectors(scenes, distance=self.sizes.distance), attention
@@ -242,7 +251,7 @@ class StyleModel(keras.Model):
         if not (self._uses_keys and self.sizes.attention is Attention.CATEGORY):
             return self._same_query(pooled, regions)
         scene = self.embed_products(pooled)
-        regions = self.standardize_regions(regions)
+        regions = self.standardize_regions(self.regridded(regions))
         local = self.local_head(regions, training=False)
         attention = self.attention.over_categories(
             self.key_head(regions, training=False)

@@ -224,7 +224,9 @@ def make_model(
     model.build()
     pooled = np.concatenate([table.scenes, table.products])
     model.standardize_pooled.set_statistics(*feature_statistics(pooled))
-    model.standardize_regions.set_statistics(*feature_statistics(table.regions))
+    model.standardize_regions.set_statistics(
+        *feature_statistics(table.regions, model.regridded)
+    )
     return model
 
 

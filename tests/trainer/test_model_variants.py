@@ -149,3 +149,28 @@ def test_variant_has_no_weights_that_it_does_not_use(
     assert more <= parts
     assert not fewer & parts
     assert (GLOBAL_DIM, REGION_DIM) == (model.global_dim, model.region_dim)
+
+
+@pytest.mark.parametrize("grid", [1, 2])
+def test_model_of_a_coarser_grid_is_that_of_the_means_of_its_regions(grid: int) -> None:
+    generator = np.random.default_rng(grid)
+    regions = generator.normal(size=(3, 16, REGION_DIM)).astype(np.float32)
+    pooled = generator.normal(size=(3, GLOBAL_DIM)).astype(np.float32)
+    category = np.array([0, 1, 0], np.int32)
+    side = 4 // grid
+    cells = regions.reshape(3, grid, side, grid, side, REGION_DIM).mean(axis=(2, 4))
+    cells = cells.reshape(3, grid * grid, REGION_DIM)
+    coarse, plain = random_model(grid, grid=grid), random_model(grid)
+    plain.set_weights(coarse.get_weights())
+    for found, expected in zip(
+        coarse.embed_scenes(pooled, regions, category),
+        plain.embed_scenes(pooled, cells, category),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(
+        coarse.embed_queries(pooled, regions),
+        plain.embed_queries(pooled, cells),
+        rtol=1e-4,
+        atol=1e-6,
+    )
