@@ -11,45 +11,14 @@ product, there is no such q, and every region is held against every product.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import keras
 from keras import ops
 
 from trainer.config import Distance
+from trainer.pair_vectors import ProductVectors, SceneVectors
 
 _LEAST_SQUARE = 1e-12
 """The root has no derivative at 0, where a product is exactly at a scene."""
-
-
-class SceneVectors(NamedTuple):
-    """Scenes, each for a category.
-
-    Attributes:
-        scene: f_s, [n, dim] unit vectors.
-        local: f_i, [n, n_regions, dim] unit vectors; None where no region counts.
-        keys: l̂ of the regions, [n, n_regions, dim] unit vectors; None where the
-            attention looks for nothing.
-        attention: a, [n, n_regions]; None where it depends on the product.
-    """
-
-    scene: keras.KerasTensor
-    local: keras.KerasTensor | None
-    keys: keras.KerasTensor | None
-    attention: keras.KerasTensor | None
-
-
-class ProductVectors(NamedTuple):
-    """Products.
-
-    Attributes:
-        vectors: f_p, [m, dim] unit vectors.
-        keys: what the attention looks for with each, [m, dim] unit vectors; None where
-            it does not depend on the product.
-    """
-
-    vectors: keras.KerasTensor
-    keys: keras.KerasTensor | None
 
 
 def distance_matrix(
@@ -124,6 +93,18 @@ def product_attention(
 ) -> keras.KerasTensor:
     """Attention of each region for each product, [n, n_regions, m]."""
     cosines = ops.matmul(scenes.keys, ops.transpose(products.keys))
+    return _attention(cosines, near_regions)
+
+
+def own_attention(
+    scenes: SceneVectors, products: ProductVectors, *, near_regions: bool = True
+) -> keras.KerasTensor:
+    """Attention of n scenes, each for its own of n products, [n, n_regions]."""
+    cosines = ops.sum(scenes.keys * ops.expand_dims(products.keys, 1), axis=-1)
+    return _attention(cosines, near_regions)
+
+
+def _attention(cosines: keras.KerasTensor, near_regions: bool) -> keras.KerasTensor:
     # For unit vectors ∓‖k − p‖² = ±2 k·p ∓ 2, and softmax ignores the constant.
     return ops.softmax(2.0 * cosines if near_regions else -2.0 * cosines, axis=1)
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
 
 import keras
 import numpy as np
@@ -15,9 +15,11 @@ from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from trainer.keras_files import write_keras_file
 from trainer.model import StyleModel
+from trainer.pair_vectors import ProductVectors, SceneVectors
 
 MODEL_FILE = "model.keras"
 _BATCH = 256  # scenes a pass: 26 MB of ResNet50 regions in float16, twice in float32
+_ENTRIES = 16_000_000  # distances of regions to products held at once: 64 MB
 
 
 def weights_digest(model: keras.Model) -> str:
@@ -52,23 +54,67 @@ class ExportedModel:
         """The Keras model itself."""
         return self._model
 
+    @property
+    def has_queries(self) -> bool:
+        """Whether the distance is 2 − q·f_p for a query vector q of the scene."""
+        return self._model.is_inner_product
+
     def embed_products(self, pooled: np.ndarray) -> np.ndarray:
         """f_p: [n, global_dim] to unit vectors [n, dim] float32.
 
         Equal features give equal vectors, to the bit, wherever they are: products that
         share a picture tie, and ties are ordered by id.
         """
-        blocks = [
-            self._embed_block(pooled[at : at + _BATCH])
-            for at in range(0, len(pooled), _BATCH)
-        ]
-        return np.concatenate(blocks or [self._empty()])
+        return self.product_vectors(pooled).vectors
 
-    def _embed_block(self, pooled: np.ndarray) -> np.ndarray:
+    def product_vectors(self, pooled: np.ndarray) -> ProductVectors:
+        """Vectors of products, [n, global_dim], with what attention looks for, if any.
+
+        As with `embed_products`, which are the `vectors` of these.
+        """
+        # At least one block, for its shapes.
+        starts = range(0, max(1, len(pooled)), _BATCH)
+        return _joined(self._embed_block(pooled[at : at + _BATCH]) for at in starts)
+
+    def _embed_block(self, pooled: np.ndarray) -> ProductVectors:
         # Always as many rows: matrix products round the odd ones at the end otherwise.
-        padded = np.zeros((_BATCH, pooled.shape[1]), pooled.dtype)
+        padded = np.zeros((_BATCH, self._model.global_dim), pooled.dtype)
         padded[: len(pooled)] = pooled
-        return np.asarray(self._model.embed_products(padded))[: len(pooled)]
+        return self._model.product_vectors(padded).rows(slice(0, len(pooled)))
+
+    def scene_vectors(
+        self, pooled: np.ndarray, regions: np.ndarray, categories: Sequence[str]
+    ) -> SceneVectors:
+        """Vectors of scenes; arguments and errors as those of `embed_scenes`."""
+        numbers = np.array([self._number(name) for name in categories], np.int32)
+        return _joined(
+            self._model.scene_vectors(
+                pooled[at : at + _BATCH],
+                np.asarray(regions[at : at + _BATCH]),
+                numbers[at : at + _BATCH],
+            )
+            for at in range(0, max(1, len(pooled)), _BATCH)
+        )
+
+    def distances(self, scenes: SceneVectors, products: ProductVectors) -> np.ndarray:
+        """Distances of n scenes to m products, [n, m] float32, whatever the model."""
+        n_regions = 1 if scenes.local is None else scenes.local.shape[1]
+        size = max(1, _ENTRIES // (n_regions * max(1, len(scenes.scene))))
+        blocks = [
+            np.asarray(
+                self._model.distances(scenes, products.rows(slice(at, at + size)))
+            )
+            for at in range(0, len(products.vectors), size)
+        ]
+        nothing = np.empty((len(scenes.scene), 0), np.float32)
+        return np.concatenate(blocks or [nothing], axis=1)
+
+    def attention(self, scenes: SceneVectors, products: ProductVectors) -> np.ndarray:
+        """Attention of n scenes, each for its own of n products, [n, n_regions].
+
+        Uniform over one region where none counts.
+        """
+        return np.asarray(self._model.attention_for(scenes, products))
 
     def embed_scenes(
         self, pooled: np.ndarray, regions: np.ndarray, categories: Sequence[str]
@@ -132,13 +178,13 @@ class ExportedModel:
         return np.concatenate(blocks or [nothing])
 
     def _check_queries(self) -> None:
-        sizes = self._model.sizes
-        if not sizes.is_inner_product:
+        if not self.has_queries:
+            sizes = self._model.sizes
             squared = str(sizes.squared).lower()
             raise InputError(
                 f"model {self.manifest['run_id']} has model.attention="
                 f"{sizes.attention} and model.squared={squared}: its distance is no "
-                "inner product, and evaluation and ranking need one"
+                "inner product, and ranking needs one"
             )
 
     def _empty(self) -> np.ndarray:
@@ -151,6 +197,20 @@ class ExportedModel:
                 "train on a data set that has it"
             )
         return self._numbers[category]
+
+
+_Vectors = TypeVar("_Vectors", SceneVectors, ProductVectors)
+
+
+def _joined(blocks: Iterable[_Vectors]) -> _Vectors:
+    """Blocks of vectors, one after the other, as NumPy arrays."""
+    first, *rest = blocks
+    return type(first)(
+        *(
+            None if parts[0] is None else np.concatenate([np.asarray(p) for p in parts])
+            for parts in zip(first, *rest, strict=True)
+        )
+    )
 
 
 def load_model(folder: epath.Path) -> ExportedModel:

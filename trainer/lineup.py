@@ -16,7 +16,7 @@ from trainer.eval_set import EvalPair, EvalSet, load_eval_set, read_pairs
 from trainer.linear_baseline import fit_linear
 from trainer.rival import Rival, find_rival
 from trainer.scene_features import Features, RecentScenes
-from trainer.vectors import CategoryVectors, StyleModel
+from trainer.vectors import StyleModel, category_vectors
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -92,7 +92,8 @@ def open_lineup(
         categories=eval_set.pairs,
         open_model=open_model,
     )
-    main = scorers.ModelScorer(model.manifest["preset"], CategoryVectors(model, scenes))
+    vectors = category_vectors(model, scenes)
+    main = scorers.ModelScorer(model.manifest["preset"], vectors)
     others: list[scorers.Scorer] = [
         scorers.RandomScorer(),
         scorers.PopularityScorer(),

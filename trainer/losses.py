@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 from trainer.config import LossConfig, Objective, Pick
-from trainer.distances import ProductVectors
 from trainer.model import StyleModel
+from trainer.pair_vectors import ProductVectors
 
 Gather = Callable[[keras.KerasTensor], keras.KerasTensor]
 """From a replica's rows [m, dim] to those of all replicas, one after the other."""

@@ -14,14 +14,10 @@ from keras import ops
 
 from trainer.config import Attention, Distance, ModelConfig
 from trainer.config_fields import model_config_from_dict
-from trainer.distances import (
-    ProductVectors,
-    SceneVectors,
-    distance_matrix,
-    query_vectors,
-)
+from trainer.distances import distance_matrix, own_attention, query_vectors
 from trainer.grids import averaging_matrix
 from trainer.layers import PACKAGE, CategoryAttention, EmbeddingHead, Standardize
+from trainer.pair_vectors import ProductVectors, SceneVectors
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
@@ -93,6 +89,11 @@ class StyleModel(keras.Model):
     @property
     def _keys_products(self) -> bool:
         return self._uses_keys and self.sizes.attention is Attention.PRODUCT
+
+    @property
+    def is_inner_product(self) -> bool:
+        """Whether distances are 2 − q·f_p."""
+        return self.sizes.is_inner_product
 
     def build(self, *_: Any) -> None:
         """Create the weights; the sizes are known without an input."""
@@ -180,6 +181,19 @@ class StyleModel(keras.Model):
             squared=self.sizes.squared,
             near_regions=self.sizes.near_regions,
         )
+
+    def attention_for(
+        self, scenes: SceneVectors, products: ProductVectors
+    ) -> keras.KerasTensor:
+        """Attention of n scenes, each for its own of n products, [n, n_regions].
+
+        Uniform over one region where none counts.
+        """
+        if scenes.local is None:
+            return ops.ones_like(scenes.scene[:, :1])
+        if scenes.attention is not None:
+            return scenes.attention
+        return own_attention(scenes, products, near_regions=self.sizes.near_regions)
 
     def product_vectors(self, pooled: keras.KerasTensor) -> ProductVectors:
         """Vectors of products, [n, global_dim]."""

@@ -9,7 +9,7 @@ its products. Smaller is better, equal means "no opinion".
 | `popularity` | minus the product's positives in the train split |
 | `backbone_cosine` | 1 - cosine of the backbone's pooled features |
 | `linear` | 2 - 2 q·p of two linear maps of them (see `trainer.linear_projection`) |
-| a model | 2 - q·p, its exact distance (see `trainer.model`) |
+| a model | its exact distance (see `trainer.distances`) |
 """
 
 from __future__ import annotations
@@ -116,13 +116,9 @@ class ModelScorer:
 
     def open(self, task: CategoryTask) -> DistanceBlock:
         """See `Scorer.open`."""
-        products = self.vectors.products(task)
-
-        def distances(rows: slice) -> np.ndarray:
-            queries, _ = self.vectors.scenes(task, rows, self.view)
-            return (np.float32(2) - queries @ products.T)[:, task.picture_of]
-
-        return distances
+        return lambda rows: self.vectors.distances(task, rows, self.view)[
+            :, task.picture_of
+        ]
 
 
 def checked_distances(

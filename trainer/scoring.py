@@ -143,7 +143,7 @@ class _Scoring:
     def _add_gallery(
         self, task: CategoryTask, rows: slice, distances: np.ndarray
     ) -> None:
-        _, attention = self._main.vectors.scenes(task, rows)
+        attention = self._main.vectors.attention(task, rows)
         for row, pair in enumerate(task.pairs[rows]):
             if pair.pair_id in self._chosen:
                 self.entries[pair.pair_id] = gallery_entry(

@@ -7,9 +7,9 @@ import dataclasses
 import numpy as np
 
 from trainer.config import LossConfig, Objective
-from trainer.distances import ProductVectors
 from trainer.model import StyleModel
 from trainer.pair_table import PairTable
+from trainer.pair_vectors import ProductVectors
 
 _BLOCK_PAIRS = 256  # 50 MB of ResNet50 regions in float32
 _BLOCK_ENTRIES = 16_000_000  # distances held at once, 64 MB

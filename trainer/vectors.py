@@ -2,6 +2,9 @@
 
 The model and its controls look at the same catalogue and partly at the same scenes.
 What they have in common is the network's work, which is nearly all of an evaluation's.
+
+Most models have query vectors, with which a block of scenes is one matrix product.
+Where the distance is no inner product every region is held against every product.
 """
 
 from __future__ import annotations
@@ -12,16 +15,12 @@ from typing import Any, Protocol
 import numpy as np
 
 from trainer.eval_set import CategoryTask
+from trainer.pair_vectors import ProductVectors, SceneVectors
 from trainer.scene_features import Features, SceneView
 
 
-class StyleModel(Protocol):
-    """An exported model; `trainer.export.load_model` gives one."""
-
-    @property
-    def manifest(self) -> Mapping[str, Any]:
-        """With `run_id`, `preset`, `backbone`, `dataset` and `categories`."""
-        ...
+class QueryModel(Protocol):
+    """An exported model whose distance is 2 − q·f_p."""
 
     def embed_products(self, pooled: np.ndarray) -> np.ndarray:
         """[n, global_dim] float16 → [n, 128] float32, unit vectors."""
@@ -43,21 +42,83 @@ class StyleModel(Protocol):
         ...
 
 
-class CategoryVectors:
-    """Vectors of one model, those of the last category kept.
+class PairModel(Protocol):
+    """Any exported model."""
 
-    Attributes:
-        model: the exported model.
-    """
+    def product_vectors(self, pooled: np.ndarray) -> ProductVectors:
+        """[n, global_dim] float16 → vectors of n products."""
+        ...
 
-    def __init__(self, model: StyleModel, features: Features) -> None:
-        """Wrap a model.
+    def scene_vectors(
+        self, pooled: np.ndarray, regions: np.ndarray, categories: Sequence[str]
+    ) -> SceneVectors:
+        """Vectors of scenes, each for its category; arguments as in `embed_scenes`."""
+        ...
+
+    def distances(self, scenes: SceneVectors, products: ProductVectors) -> np.ndarray:
+        """[n, m] float32."""
+        ...
+
+    def attention(self, scenes: SceneVectors, products: ProductVectors) -> np.ndarray:
+        """Of n scenes, each for its own of n products: [n, n_regions] float32."""
+        ...
+
+
+class StyleModel(QueryModel, PairModel, Protocol):
+    """What `trainer.export.load_model` gives."""
+
+    @property
+    def manifest(self) -> Mapping[str, Any]:
+        """With `run_id`, `preset`, `backbone`, `dataset` and `categories`."""
+        ...
+
+    @property
+    def has_queries(self) -> bool:
+        """Whether it may be asked as a `QueryModel`."""
+        ...
+
+
+class CategoryVectors(Protocol):
+    """Vectors of one model, those of the last category kept."""
+
+    def distances(
+        self, task: CategoryTask, rows: slice, view: SceneView = SceneView.CROP
+    ) -> np.ndarray:
+        """Distances of pairs' scenes to the category's pictures.
 
         Args:
-            model: the exported model.
-            features: of its backbone.
+            task: the category.
+            rows: one of its blocks of pairs.
+            view: what of the scenes is looked at.
+
+        Returns:
+            [rows, n_pictures] float32.
         """
-        self.model = model
+        ...
+
+    def attention(self, task: CategoryTask, rows: slice) -> np.ndarray:
+        """Attention of pairs' scene crops for their products, [rows, n_regions]."""
+        ...
+
+
+def category_vectors(model: StyleModel, features: Features) -> CategoryVectors:
+    """Those of a model.
+
+    Args:
+        model: an exported model.
+        features: of its backbone.
+    """
+    if model.has_queries:
+        return QueryVectors(model, features)
+    return PairVectors(model, features)
+
+
+class QueryVectors:
+    """Vectors of a model whose distance is 2 − q·f_p."""
+
+    def __init__(self, model: QueryModel, features: Features) -> None:
+        """Wrap a model; the features are of its backbone."""
+        self._model = model
         self._features = features
         self._pooled = self._products = np.empty((0, 0))
         self._task: CategoryTask | None = None
@@ -65,30 +126,88 @@ class CategoryVectors:
             tuple[int, int, SceneView], tuple[np.ndarray, np.ndarray]
         ] = {}
 
+    def distances(
+        self, task: CategoryTask, rows: slice, view: SceneView = SceneView.CROP
+    ) -> np.ndarray:
+        """See `CategoryVectors.distances`."""
+        queries, _ = self.scenes(task, rows, view)
+        found: np.ndarray = np.float32(2) - queries @ self.products(task).T
+        return found
+
+    def attention(self, task: CategoryTask, rows: slice) -> np.ndarray:
+        """See `CategoryVectors.attention`."""
+        return self.scenes(task, rows)[1]
+
     def products(self, task: CategoryTask) -> np.ndarray:
         """Unit vectors of the category's pictures: [n_pictures, dim] float32."""
         if task.pooled is not self._pooled:
-            self._products = self.model.embed_products(task.pooled)
+            self._products = self._model.embed_products(task.pooled)
             self._pooled = task.pooled
         return self._products
 
     def scenes(
         self, task: CategoryTask, rows: slice, view: SceneView = SceneView.CROP
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Queries [rows, dim] and attention [rows, n_regions] of pairs' scenes.
-
-        Args:
-            task: the category.
-            rows: one of its blocks.
-            view: what is looked at.
-        """
+        """Queries [rows, dim] and attention [rows, n_regions] of pairs' scenes."""
         if task is not self._task:
             self._task, self._scenes = task, {}
         key = (rows.start, rows.stop, view)
         if key not in self._scenes:
             pairs = task.pairs[rows]
             pooled, regions = self._features.scenes([p.scene_key(view) for p in pairs])
-            self._scenes[key] = self.model.embed_scenes(
+            self._scenes[key] = self._model.embed_scenes(
                 pooled, regions, [task.category] * len(pairs)
             )
         return self._scenes[key]
+
+
+class PairVectors:
+    """Vectors of a model whose distance is no inner product."""
+
+    def __init__(self, model: PairModel, features: Features) -> None:
+        """Wrap a model; the features are of its backbone."""
+        self._model = model
+        self._features = features
+        self._task: CategoryTask | None = None
+        self._products: ProductVectors | None = None
+        # Regions' vectors of a block are 13 MB with 49 of them: one a view is kept.
+        self._scenes: dict[SceneView, tuple[slice, SceneVectors]] = {}
+
+    def distances(
+        self, task: CategoryTask, rows: slice, view: SceneView = SceneView.CROP
+    ) -> np.ndarray:
+        """See `CategoryVectors.distances`."""
+        self._turn_to(task)
+        return self._model.distances(
+            self._scenes_of(task, rows, view), self._products_of(task)
+        )
+
+    def attention(self, task: CategoryTask, rows: slice) -> np.ndarray:
+        """See `CategoryVectors.attention`."""
+        self._turn_to(task)
+        own = task.picture_of[task.positives[rows]]
+        return self._model.attention(
+            self._scenes_of(task, rows, SceneView.CROP),
+            self._products_of(task).rows(own),
+        )
+
+    def _turn_to(self, task: CategoryTask) -> None:
+        if task is not self._task:
+            self._task, self._products, self._scenes = task, None, {}
+
+    def _products_of(self, task: CategoryTask) -> ProductVectors:
+        if self._products is None:
+            self._products = self._model.product_vectors(task.pooled)
+        return self._products
+
+    def _scenes_of(
+        self, task: CategoryTask, rows: slice, view: SceneView
+    ) -> SceneVectors:
+        if view not in self._scenes or self._scenes[view][0] != rows:
+            pairs = task.pairs[rows]
+            pooled, regions = self._features.scenes([p.scene_key(view) for p in pairs])
+            found = self._model.scene_vectors(
+                pooled, regions, [task.category] * len(pairs)
+            )
+            self._scenes[view] = (rows, found)
+        return self._scenes[view][1]

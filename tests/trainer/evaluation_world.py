@@ -66,6 +66,8 @@ class FakeFeatures:
 class FakeModel:
     """Looks at the given dimensions only."""
 
+    has_queries = True
+
     def __init__(self, run_id: str, dimensions: slice, **manifest: Any) -> None:
         self._dimensions = dimensions
         self.manifest = {

@@ -151,3 +151,27 @@ def test_model_without_query_vectors_is_refused_by_name(sizes: dict[str, Any]) -
         exported.embed_scenes(pooled(1), regions(1), ["hats"])
     with pytest.raises(InputError, match=r"m1 has model\.attention=.* no inner"):
         exported.embed_queries(pooled(1), regions(1))
+
+
+@pytest.mark.parametrize(
+    "sizes", [{}, {"squared": False}, {"attention": "product"}, {"distance": "global"}]
+)
+def test_distances_in_blocks_are_those_of_the_whole(
+    sizes: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = StyleModel(
+        global_dim=GLOBAL_DIM, region_dim=REGIONS[1], categories=CATEGORIES, sizes=sizes
+    )
+    model.build()
+    whole = ExportedModel(model, MANIFEST)
+    scenes = whole.scene_vectors(pooled(3), regions(3), ["hats"] * 3)
+    expected = whole.distances(scenes, whole.product_vectors(pooled(7)))
+    assert expected.shape == (3, 7)
+    monkeypatch.setattr(export, "_BATCH", 2)
+    monkeypatch.setattr(export, "_ENTRIES", 3 * REGIONS[0] * 2)
+    blocked = ExportedModel(model, MANIFEST)
+    scenes = blocked.scene_vectors(pooled(3), regions(3), ["hats"] * 3)
+    found = blocked.distances(scenes, blocked.product_vectors(pooled(7)))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    nothing = blocked.product_vectors(pooled(0))
+    assert blocked.distances(scenes, nothing).shape == (3, 0)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from trainer.config import Distance
-from trainer.distances import ProductVectors, SceneVectors, distance_matrix
+from trainer.distances import distance_matrix
 from trainer.layers import CategoryAttention, EmbeddingHead, Standardize
 from trainer.losses import triplet_loss
 from trainer.model import StyleModel
+from trainer.pair_vectors import ProductVectors, SceneVectors
 
 CATEGORIES = ["bags", "hats", "shoes"]
 GLOBAL_DIM, N_REGIONS, REGION_DIM, DIM = 10, 6, 8, 5

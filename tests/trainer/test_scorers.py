@@ -29,7 +29,7 @@ from trainer.scorers import (
     Scorer,
     checked_distances,
 )
-from trainer.vectors import CategoryVectors
+from trainer.vectors import QueryVectors
 
 FEATURES = {
     "p0:product": [3.0, 4.0],
@@ -112,7 +112,7 @@ ONE = slice(0, 1)
 
 
 def model_scorer(view: SceneView = SceneView.CROP) -> ModelScorer:
-    return ModelScorer("paper", CategoryVectors(FakeModel(), FakeFeatures()), view)
+    return ModelScorer("paper", QueryVectors(FakeModel(), FakeFeatures()), view)
 
 
 def score_category(scorer: Scorer, found: CategoryTask, name: str) -> np.ndarray:

@@ -1,14 +1,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import keras
 import numpy as np
 import pytest
-from evaluation_world import BOX_PX, CROP, FakeFeatures, FakeModel, eval_pair, sha
+from evaluation_world import (
+    BOX_PX,
+    CROP,
+    N_STYLES,
+    FakeFeatures,
+    FakeModel,
+    eval_pair,
+    sha,
+)
 
-from trainer.eval_set import EvalSet, Product, category_task, with_pairs
+from trainer.eval_set import CategoryTask, EvalSet, Product, category_task, with_pairs
+from trainer.export import ExportedModel
+from trainer.model import StyleModel
 from trainer.scene_features import RecentScenes, SceneView
-from trainer.vectors import CategoryVectors
+from trainer.vectors import PairVectors, QueryVectors, category_vectors
 
 
 class CountingModel(FakeModel):
@@ -48,7 +60,7 @@ def test_category_is_embedded_once_whoever_asks(features: FakeFeatures) -> None:
         seed=0,
     )
     model = CountingModel()
-    vectors = CategoryVectors(model, features)
+    vectors = QueryVectors(model, features)
     rows = slice(0, 2)
     first = vectors.scenes(found, rows)
     assert vectors.scenes(found, rows) is first
@@ -104,3 +116,66 @@ def test_recent_scenes_keep_a_block_of_each_view_and_no_more(
     assert len(features.asked) == 4
     recent.scenes(blocks[0])
     assert len(features.asked) == 5
+
+
+def exported_model(**sizes: Any) -> ExportedModel:
+    """An untrained one over the features of the world."""
+    keras.utils.set_random_seed(7)
+    dim = 2 * N_STYLES
+    model = StyleModel(
+        global_dim=dim, region_dim=dim, categories=["shoes"], sizes=sizes
+    )
+    model.build()
+    return ExportedModel(model, {"run_id": "r1"})
+
+
+@pytest.fixture
+def shoes(features: FakeFeatures) -> CategoryTask:
+    pairs = tuple(eval_pair(f"pair-{g}", g) for g in ("g1", "g2", "g3"))
+    products = tuple(Product(name, sha(name), 0) for name in ("shoes-1", "shoes-2"))
+    return category_task(
+        EvalSet({"shoes": pairs}, {"shoes": products}),
+        "shoes",
+        features=features,
+        negatives=1,
+        seed=0,
+    )
+
+
+@pytest.mark.parametrize("distance", ["hybrid", "global", "local"])
+def test_regions_against_products_give_what_queries_give(
+    distance: str, shoes: CategoryTask, features: FakeFeatures
+) -> None:
+    model = exported_model(distance=distance)
+    for rows in (slice(0, 2), slice(2, 3)):
+        by_query = QueryVectors(model, features)
+        by_pair = PairVectors(model, features)
+        for view in (SceneView.CROP, SceneView.WHOLE):
+            np.testing.assert_allclose(
+                by_pair.distances(shoes, rows, view),
+                by_query.distances(shoes, rows, view),
+                atol=1e-5,
+            )
+
+
+def test_model_is_asked_for_queries_where_it_has_them(features: FakeFeatures) -> None:
+    for sizes, kind in (({}, QueryVectors), ({"squared": False}, PairVectors)):
+        assert type(category_vectors(exported_model(**sizes), features)) is kind
+
+
+def test_attention_by_product_is_that_for_each_pair_s_own(
+    shoes: CategoryTask, features: FakeFeatures
+) -> None:
+    model = exported_model(attention="product")
+    vectors = PairVectors(model, features)
+    attention = vectors.attention(shoes, slice(1, 3))
+    keys = [pair.scene_key() for pair in shoes.pairs[1:3]]
+    pooled, regions = features.scenes(keys)
+    scenes = model.scene_vectors(pooled, regions, ["shoes"] * 2)
+    own = model.product_vectors(features.pooled([sha("shoes-1")] * 2))
+    assert scenes.keys is not None
+    assert own.keys is not None
+    for row in range(2):
+        squares = np.square(scenes.keys[row] - own.keys[row]).sum(axis=1)
+        expected = np.exp(-squares) / np.exp(-squares).sum()
+        np.testing.assert_allclose(attention[row], expected, rtol=1e-5)
