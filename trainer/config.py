@@ -66,6 +66,13 @@ class Precision(enum.StrEnum):
     FLOAT16 = "mixed_float16"
 
 
+class Method(enum.StrEnum):
+    """How a model's weights are found."""
+
+    GRADIENT = "gradient"  # step by step; see `trainer.loop`
+    CLOSED_FORM = "closed_form"  # linear maps at once; see `trainer.linear_projection`
+
+
 def _check_above(least: float, name: str, value: float) -> None:
     if not value > least:  # NaN is not above it either
         raise InputError(f"{name} {value} must be above {least}")
@@ -196,10 +203,50 @@ class OptimizerConfig:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ProjectionConfig:
+    """Linear maps in closed form; see `trainer.linear_projection`.
+
+    Attributes:
+        dim: of the common space, at most.
+        components: principal components of each side that are looked at.
+        ridge: ρ, what is added to their variances, as a share of the mean variance;
+            None for the one of a few that is best on the validation split.
+        shrinkage: pairs that a category's mean needs to count half.
+        others: weight of the scene's other products, all together, against its pairs.
+        power: of the singular values: weak directions are mostly noise.
+        centred: whether the means of categories are taken off.
+    """
+
+    dim: int = 128
+    components: int = 300
+    ridge: float | None = None
+    shrinkage: float = 10.0
+    others: float = 0.3
+    power: float = 1.5
+    centred: bool = True
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            InputError: naming the field.
+        """
+        for name in ("dim", "components"):
+            _check_above(0, f"projection.{name}", getattr(self, name))
+        for name in ("ridge", "shrinkage", "others", "power"):
+            value = getattr(self, name)
+            if value is not None and not value >= 0:
+                raise InputError(f"projection.{name} {value} is below 0")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class TrainConfig:
     """How a model is trained.
 
     Attributes:
+        method: how its weights are found; in closed form nothing counts but
+            `projection`.
+        projection: of the closed form.
         model: its parts and sizes.
         loss: what is minimised.
         optimizer: how.
@@ -211,6 +258,8 @@ class TrainConfig:
         seed: of weights, order, dropout and choice of negatives.
     """
 
+    method: Method = Method.GRADIENT
+    projection: ProjectionConfig = ProjectionConfig()
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()

@@ -13,11 +13,15 @@ from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
+from trainer.embedding_model import EmbeddingModel
 from trainer.keras_files import write_keras_file
+from trainer.linear_model import LinearStyleModel
 from trainer.model import StyleModel
 from trainer.pair_vectors import ProductVectors, SceneVectors
 
 MODEL_FILE = "model.keras"
+KINDS = (StyleModel, LinearStyleModel)
+"""Of models; Keras loads files of classes that it has seen."""
 _BATCH = 256  # scenes a pass: 26 MB of ResNet50 regions in float16, twice in float32
 _ENTRIES = 16_000_000  # distances of regions to products held at once: 64 MB
 
@@ -30,7 +34,7 @@ def weights_digest(model: keras.Model) -> str:
     return hasher.hexdigest()
 
 
-def save_model(model: StyleModel, folder: epath.Path) -> None:
+def save_model(model: EmbeddingModel, folder: epath.Path) -> None:
     """Write the model's file into its folder."""
     write_keras_file(model, folder / MODEL_FILE)
 
@@ -43,14 +47,14 @@ class ExportedModel:
             categories and so on.
     """
 
-    def __init__(self, model: StyleModel, manifest: dict[str, Any]) -> None:
+    def __init__(self, model: EmbeddingModel, manifest: dict[str, Any]) -> None:
         """Wrap a loaded model."""
         self.manifest = manifest
         self._model = model
         self._numbers = {name: row for row, name in enumerate(model.categories)}
 
     @property
-    def network(self) -> StyleModel:
+    def network(self) -> EmbeddingModel:
         """The Keras model itself."""
         return self._model
 
@@ -226,4 +230,6 @@ def load_model(folder: epath.Path) -> ExportedModel:
         model = keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"model file {path} cannot be loaded: {error}") from None
+    if not isinstance(model, KINDS):
+        raise InputError(f"model file {path} holds a {type(model).__name__}")
     return ExportedModel(model, manifest)

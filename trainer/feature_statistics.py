@@ -15,17 +15,19 @@ def feature_statistics(
     """Mean and standard deviation of each feature, in float64, block by block.
 
     Args:
-        features: [n, ..., dim]; may be mapped from a file.
-        prepare: what is done to [b, ..., dim] of them before they are counted.
+        features: [n, ..., dim], or n of what they are made of; may be mapped from a
+            file.
+        prepare: makes [b, ..., dim] of b of them.
 
     Returns:
         Both [dim] float32.
     """
-    dim = features.shape[-1]
+    first = np.asarray(prepare(features[:1]), np.float64)
+    dim = first.shape[-1]
     count, total, squares = 0, np.zeros(dim), np.zeros(dim)
     # Shifted by a first guess of the mean: the mean is large against the deviation,
     # and the difference of two large sums would lose it.
-    shift = np.asarray(prepare(features[:1]), np.float64).reshape(-1, dim).mean(axis=0)
+    shift = first.reshape(-1, dim).mean(axis=0)
     for start in range(0, len(features), _BLOCK):
         block = np.asarray(prepare(features[start : start + _BLOCK]), np.float64)
         block = block.reshape(-1, dim) - shift

@@ -1,4 +1,4 @@
-"""Scenes and products in one space by two linear maps, in closed form: no training.
+"""Scenes and products in one space by two linear maps, in closed form: no gradients.
 
 Canonical correlation analysis (Hotelling 1936), regularised as ridge regression is
 (Vinod 1976): of all directions in which the features of scenes and of their products
@@ -13,26 +13,52 @@ statistics of the train split alone:
 4. The cross-covariance X'Y / n of the pairs, where a scene's other products count too,
    with a small weight; its singular vectors, times a power of their singular value.
 
-The distance of unit vectors is 2 − 2 q·p, as that of a model. Each statistic is one
-pass over the pairs; nothing is drawn, so nothing depends on a seed.
+The distance of unit vectors is 2 − 2 q·p, as that of a model. When products are ranked
+their category's mean stays in: within a category it moves all of them alike, but for
+their length. Each statistic is one pass over the pairs, in blocks; nothing is drawn, so
+nothing depends on a seed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
-Names = Sequence[str] | np.ndarray
+from trainer.config import ProjectionConfig
+from trainer.feature_statistics import feature_statistics
 
-COMPONENTS = 300
-DIM = 128
-_RIDGE = 0.8  # ρ
-_SHRINKAGE = 10.0  # pairs that a category's mean needs to count half
-_OTHER_WEIGHT = 0.3  # of the scene's other products, all together over all scenes
-_POWER = 1.5  # of the singular values: weak directions are mostly noise
+_BLOCK = 1_024  # pairs: 17 MB of ResNet50 features in float64
 _LEAST_DEVIATION = 1e-6
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """One side of the pairs.
+
+    Attributes:
+        features: [n_rows, dim], of distinct scenes or products.
+        of_pair: [n] which row each pair has.
+    """
+
+    features: np.ndarray
+    of_pair: np.ndarray
+
+    def __len__(self) -> int:
+        """Number of pairs."""
+        return len(self.of_pair)
+
+    @property
+    def dim(self) -> int:
+        """Of the features."""
+        return int(self.features.shape[1])
+
+    def blocks(self) -> Iterator[tuple[slice, np.ndarray]]:
+        """Pairs and the roots of their features, [b, dim] float64."""
+        for start in range(0, len(self), _BLOCK):
+            pairs = slice(start, min(start + _BLOCK, len(self)))
+            yield pairs, roots(self.features[self.of_pair[pairs]])
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -42,31 +68,42 @@ class Side:
     Attributes:
         mean: [dim].
         deviation: [dim].
-        centres: category → its mean after those two, [dim].
-        centre: mean after all three, [dim].
+        centres: [n_categories, dim], their means after those two, shrunk.
+        centre: [dim], mean after all three.
         projection: [dim, n_components], onto the whitened components.
         map: [n_components, embedding_dim].
     """
 
     mean: np.ndarray
     deviation: np.ndarray
-    centres: dict[str, np.ndarray]
+    centres: np.ndarray
     centre: np.ndarray
     projection: np.ndarray
     map: np.ndarray
 
-    def components(self, features: np.ndarray, categories: Names) -> np.ndarray:
-        """Whitened components of features [n, dim], [n, n_components] float64."""
-        standard = (_roots(features) - self.mean) / self.deviation
-        nothing = np.zeros_like(self.mean)
-        centres = [self.centres.get(name, nothing) for name in categories]
-        return (standard - np.array(centres) - self.centre) @ self.projection
+    def kernel(self) -> np.ndarray:
+        """From standardised features to the common space, [dim, embedding_dim]."""
+        return self.projection @ self.map
 
-    def vectors(self, features: np.ndarray, categories: Names) -> np.ndarray:
+    def standard(
+        self, values: np.ndarray, categories: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Standardised and centred, [n, dim] float64.
+
+        Args:
+            values: roots of features, [n, dim].
+            categories: [n] whose mean is taken off; None to leave it in.
+        """
+        standard = (values - self.mean) / self.deviation - self.centre
+        if categories is not None:
+            standard -= self.centres[categories]
+        return standard
+
+    def vectors(
+        self, features: np.ndarray, categories: np.ndarray | None = None
+    ) -> np.ndarray:
         """Unit vectors of features [n, dim], [n, embedding_dim] float32."""
-        if not len(features):
-            return np.zeros((0, self.map.shape[1]), np.float32)
-        found = self.components(features, categories) @ self.map
+        found = self.standard(roots(features), categories) @ self.kernel()
         norms = np.linalg.norm(found, axis=1, keepdims=True)
         return (found / np.maximum(norms, np.finfo(float).tiny)).astype(np.float32)
 
@@ -79,80 +116,153 @@ class LinearProjection:
     products: Side
 
 
-def fit_projection(
-    scenes: np.ndarray,
-    products: np.ndarray,
-    categories: Names,
-    scene_ids: Names,
-) -> LinearProjection:
-    """Fit pairs.
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Components:
+    """A side without its map, before the ridge.
 
-    Args:
-        scenes: [n, dim] pooled features of their scenes.
-        products: [n, dim] of their products.
-        categories: [n] names.
-        scene_ids: [n]; pairs of one scene share its other products.
+    Attributes:
+        side: with the leading principal components for its projection.
+        variances: [n_components] of them.
     """
-    sides = [_whitened(features, categories) for features in (scenes, products)]
-    x, y = (
-        side.components(features, categories)
-        for side, features in zip(sides, (scenes, products), strict=True)
-    )
-    covariance = x.T @ (y + _OTHER_WEIGHT * _others(y, scene_ids)) / len(x)
-    left, values, right = np.linalg.svd(covariance)
-    kept = min(DIM, len(values))
-    # Nothing varies together where there is one pair: then all products tie.
-    weights = (values[:kept] / max(values[0], np.finfo(float).tiny)) ** _POWER
-    maps = left[:, :kept] * weights, right[:kept].T * weights
-    return LinearProjection(
-        *(
-            dataclasses.replace(side, map=mapped)
-            for side, mapped in zip(sides, maps, strict=True)
+
+    side: Side
+    variances: np.ndarray
+
+    def whitened(self, ridge: float) -> Side:
+        scales = np.sqrt(self.variances + ridge * self.variances.mean())
+        projection = self.side.projection / np.maximum(scales, _LEAST_DEVIATION)
+        return dataclasses.replace(self.side, projection=projection)
+
+
+class ProjectionFit:
+    """Pairs whose components are known: what is left is quick, for any ridge."""
+
+    def __init__(
+        self,
+        scenes: Rows,
+        products: Rows,
+        categories: np.ndarray,
+        groups: np.ndarray,
+        *,
+        n_categories: int,
+        config: ProjectionConfig,
+    ) -> None:
+        """Find the components of both sides.
+
+        Args:
+            scenes: n pairs' scenes.
+            products: their products.
+            categories: [n] numbers.
+            groups: [n]; pairs of one group share a scene's other products.
+            n_categories: that there are.
+            config: how.
+        """
+        self._config = config
+        self._categories = categories
+        _, self._groups = np.unique(groups, return_inverse=True)
+        self._rows = scenes, products
+        self._sides = tuple(
+            _components(rows, categories, n_categories, config) for rows in self._rows
         )
-    )
+
+    def solve(self, ridge: float) -> LinearProjection:
+        """The projection of a ridge ρ."""
+        config = self._config
+        sides = [found.whitened(ridge) for found in self._sides]
+        x, y = (
+            np.concatenate(
+                [
+                    side.standard(values, _own(self._categories, pairs, config))
+                    @ side.projection
+                    for pairs, values in rows.blocks()
+                ]
+            )
+            for side, rows in zip(sides, self._rows, strict=True)
+        )
+        y += config.others * others(y, self._groups)
+        left, values, right = np.linalg.svd(x.T @ y / len(x))
+        kept = min(config.dim, len(values))
+        # Nothing varies together where there is one pair: then all products tie.
+        relative = values[:kept] / max(values[0], np.finfo(float).tiny)
+        weights = relative**config.power
+        maps = left[:, :kept] * weights, right[:kept].T * weights
+        return LinearProjection(
+            *(
+                dataclasses.replace(side, map=mapped)
+                for side, mapped in zip(sides, maps, strict=True)
+            )
+        )
 
 
-def _roots(features: np.ndarray) -> np.ndarray:
+def roots(features: np.ndarray) -> np.ndarray:
+    """√max(x, 0), in float64."""
     return np.sqrt(np.maximum(features.astype(np.float64), 0.0))
 
 
-def _whitened(features: np.ndarray, categories: Names) -> Side:
-    """A side without its map."""
-    roots = _roots(features)
-    mean, deviation = roots.mean(axis=0), roots.std(axis=0) + _LEAST_DEVIATION
-    standard = (roots - mean) / deviation
-    names = np.asarray(categories, dtype=str)
-    centres = {}
-    for name in np.unique(names):
-        of_category = names == name
-        count = np.count_nonzero(of_category)
-        shrunk = count / (count + _SHRINKAGE)
-        centres[str(name)] = standard[of_category].mean(axis=0) * shrunk
-        standard[of_category] -= centres[str(name)]
-    centre = standard.mean(axis=0)
-    standard -= centre
-    variances, directions = np.linalg.eigh(standard.T @ standard / len(standard))
-    kept = np.argsort(variances)[::-1][: min(COMPONENTS, len(standard))]
-    variances = np.maximum(variances[kept], 0.0)
-    scales = np.sqrt(variances + _RIDGE * variances.mean())
-    projection = directions[:, kept] / np.maximum(scales, _LEAST_DEVIATION)
-    return Side(mean, deviation, centres, centre, projection, np.zeros((0, 0)))
-
-
-def _others(values: np.ndarray, scene_ids: Names) -> np.ndarray:
-    """For each pair the values of the scene's other pairs, summed.
+def others(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """For each pair the values of its group's other pairs, summed.
 
     Scaled so that over all pairs they weigh as much as the pairs themselves.
 
     Args:
         values: [n, k].
-        scene_ids: [n].
+        groups: [n] numbers from 0.
     """
-    _, scene_of = np.unique(np.asarray(scene_ids, dtype=str), return_inverse=True)
-    sums = np.zeros((scene_of.max(initial=-1) + 1, values.shape[1]))
-    np.add.at(sums, scene_of, values)
-    sizes = np.bincount(scene_of)
+    sums = np.zeros((groups.max(initial=-1) + 1, values.shape[1]))
+    np.add.at(sums, groups, values)
+    sizes = np.bincount(groups)
     total = float(np.sum(sizes * (sizes - 1)))
     if total == 0.0:
         return np.zeros_like(values)
-    return (sums[scene_of] - values) * (len(values) / total)
+    return (sums[groups] - values) * (len(values) / total)
+
+
+def _own(
+    categories: np.ndarray, pairs: slice, config: ProjectionConfig
+) -> np.ndarray | None:
+    return categories[pairs] if config.centred else None
+
+
+def _components(
+    rows: Rows, categories: np.ndarray, n_categories: int, config: ProjectionConfig
+) -> _Components:
+    mean, deviation = feature_statistics(
+        rows.of_pair, lambda of_pair: roots(rows.features[of_pair])
+    )
+    side = Side(
+        mean=mean.astype(np.float64),
+        deviation=deviation.astype(np.float64) + _LEAST_DEVIATION,
+        centres=np.zeros((n_categories, rows.dim)),
+        centre=np.zeros(rows.dim),
+        projection=np.zeros((rows.dim, 0)),
+        map=np.zeros((0, 0)),
+    )
+    sums = np.zeros((n_categories, rows.dim))
+    for pairs, values in rows.blocks():
+        np.add.at(sums, categories[pairs], side.standard(values))
+    counts = np.bincount(categories, minlength=n_categories).astype(float)[:, None]
+    if config.centred:
+        # A mean times its share of certainty: count / (count + shrinkage).
+        side = dataclasses.replace(
+            side, centres=sums / np.maximum(counts + config.shrinkage, 1e-9)
+        )
+    return _principal(rows, categories, side, config)
+
+
+def _principal(
+    rows: Rows, categories: np.ndarray, side: Side, config: ProjectionConfig
+) -> _Components:
+    """The leading components of what is left when the categories' means are off."""
+    total, products = np.zeros(rows.dim), np.zeros((rows.dim, rows.dim))
+    for pairs, values in rows.blocks():
+        standard = side.standard(values, _own(categories, pairs, config))
+        total += standard.sum(axis=0)
+        products += standard.T @ standard
+    centre = total / len(rows)
+    covariance = products / len(rows) - np.outer(centre, centre)
+    variances, directions = np.linalg.eigh(covariance)
+    kept = np.argsort(variances)[::-1][: min(config.components, len(rows))]
+    return _Components(
+        dataclasses.replace(side, centre=centre, projection=directions[:, kept]),
+        np.maximum(variances[kept], 0.0),
+    )

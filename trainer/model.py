@@ -12,16 +12,15 @@ from typing import Any
 import keras
 from keras import ops
 
-from trainer.config import Attention, Distance, ModelConfig
+from trainer.config import Attention, Distance
 from trainer.config_fields import model_config_from_dict
-from trainer.distances import distance_matrix, own_attention, query_vectors
-from trainer.grids import averaging_matrix
+from trainer.embedding_model import EmbeddingModel
 from trainer.layers import PACKAGE, CategoryAttention, EmbeddingHead, Standardize
 from trainer.pair_vectors import ProductVectors, SceneVectors
 
 
 @keras.saving.register_keras_serializable(PACKAGE)
-class StyleModel(keras.Model):
+class StyleModel(EmbeddingModel):
     """The published model over cached features, and what is varied of it."""
 
     def __init__(
@@ -44,11 +43,13 @@ class StyleModel(keras.Model):
             precision: dtype policy of the heads; see `config.Precision`.
             **kwargs: as every Keras model takes.
         """
-        super().__init__(**kwargs)
-        self.global_dim = global_dim
+        super().__init__(
+            global_dim=global_dim,
+            categories=categories,
+            sizes=model_config_from_dict(sizes or {}),
+            **kwargs,
+        )
         self.region_dim = region_dim
-        self.categories = list(categories)
-        self.sizes: ModelConfig = model_config_from_dict(sizes or {})
         self.precision = precision
         self.standardize_pooled = Standardize(name="standardize_pooled")
         self.standardize_regions = Standardize(name="standardize_regions")
@@ -89,11 +90,6 @@ class StyleModel(keras.Model):
     @property
     def _keys_products(self) -> bool:
         return self._uses_keys and self.sizes.attention is Attention.PRODUCT
-
-    @property
-    def is_inner_product(self) -> bool:
-        """Whether distances are 2 − q·f_p."""
-        return self.sizes.is_inner_product
 
     def build(self, *_: Any) -> None:
         """Create the weights; the sizes are known without an input."""
@@ -163,38 +159,6 @@ class StyleModel(keras.Model):
             return local, keys, None
         return local, keys, self.attention(keys, category)
 
-    def regridded(self, regions: keras.KerasTensor) -> keras.KerasTensor:
-        """Regions in the model's grid: [n, n_regions, dim] to [n, grid × grid, dim]."""
-        if self.sizes.grid is None or self.sizes.grid**2 == regions.shape[1]:
-            return regions
-        means = averaging_matrix(regions.shape[1], self.sizes.grid)
-        return ops.matmul(means, ops.cast(regions, "float32"))
-
-    def distances(
-        self, scenes: SceneVectors, products: ProductVectors
-    ) -> keras.KerasTensor:
-        """Distances of all scenes to all products, [n, m]."""
-        return distance_matrix(
-            scenes,
-            products,
-            distance=self.sizes.distance,
-            squared=self.sizes.squared,
-            near_regions=self.sizes.near_regions,
-        )
-
-    def attention_for(
-        self, scenes: SceneVectors, products: ProductVectors
-    ) -> keras.KerasTensor:
-        """Attention of n scenes, each for its own of n products, [n, n_regions].
-
-        Uniform over one region where none counts.
-        """
-        if scenes.local is None:
-            return ops.ones_like(scenes.scene[:, :1])
-        if scenes.attention is not None:
-            return scenes.attention
-        return own_attention(scenes, products, near_regions=self.sizes.near_regions)
-
     def product_vectors(self, pooled: keras.KerasTensor) -> ProductVectors:
         """Vectors of products, [n, global_dim]."""
         pooled = self.standardize_pooled(pooled)
@@ -213,39 +177,6 @@ class StyleModel(keras.Model):
         scene = self.global_head(self.standardize_pooled(pooled), training=False)
         return SceneVectors(scene, *self._regions(regions, category))
 
-    def embed_products(self, pooled: keras.KerasTensor) -> keras.KerasTensor:
-        """f_p: [n, global_dim] to unit vectors [n, embedding_dim]."""
-        return self.product_vectors(pooled).vectors
-
-    def embed_scenes(
-        self,
-        pooled: keras.KerasTensor,
-        regions: keras.KerasTensor,
-        category: keras.KerasTensor,
-    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
-        """Query vectors q and attention a of scenes, each for a category.
-
-        Args:
-            pooled: [n, global_dim].
-            regions: [n, n_regions, region_dim].
-            category: [n] int32.
-
-        Returns:
-            q [n, embedding_dim], for which the distance is 2 − q·f_p, and
-            a [n, n_regions], uniform where no region counts.
-
-        Raises:
-            ValueError: the model's distance is no inner product.
-        """
-        self._check_inner_product()
-        scenes = self.scene_vectors(pooled, regions, category)
-        attention = scenes.attention
-        if attention is None:
-            regions = self.regridded(regions)
-            n_regions = regions.shape[1]
-            attention = ops.ones_like(regions[..., 0], dtype="float32") / n_regions
-        return query_vectors(scenes, distance=self.sizes.distance), attention
-
     def embed_queries(
         self, pooled: keras.KerasTensor, regions: keras.KerasTensor
     ) -> keras.KerasTensor:
@@ -261,9 +192,9 @@ class StyleModel(keras.Model):
         Raises:
             ValueError: the model's distance is no inner product.
         """
-        self._check_inner_product()
+        self.check_inner_product()
         if not (self._uses_keys and self.sizes.attention is Attention.CATEGORY):
-            return self._same_query(pooled, regions)
+            return super().embed_queries(pooled, regions)
         scene = self.embed_products(pooled)
         regions = self.standardize_regions(self.regridded(regions))
         local = self.local_head(regions, training=False)
@@ -274,22 +205,6 @@ class StyleModel(keras.Model):
         if self.sizes.distance is Distance.LOCAL:
             return 2.0 * attended
         return ops.expand_dims(scene, 1) + attended
-
-    def _same_query(
-        self, pooled: keras.KerasTensor, regions: keras.KerasTensor
-    ) -> keras.KerasTensor:
-        """Queries of a model that does not tell categories apart."""
-        any_category = ops.zeros((pooled.shape[0],), "int32")
-        scenes = self.scene_vectors(pooled, regions, any_category)
-        query = query_vectors(scenes, distance=self.sizes.distance)
-        return ops.repeat(ops.expand_dims(query, 1), len(self.categories), axis=1)
-
-    def _check_inner_product(self) -> None:
-        if not self.sizes.is_inner_product:
-            raise ValueError(
-                "no query vector gives the distances of a model with "
-                f"attention={self.sizes.attention}, squared={self.sizes.squared}"
-            )
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""

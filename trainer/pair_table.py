@@ -35,6 +35,7 @@ class PairTable:
         negatives: n_pairs arrays of rows of its mined negatives, none of them empty.
         alike: n_pairs arrays of rows of products that are no negatives of the pair,
             sorted: its own, its co-positives, and near-duplicates of them.
+        group: [n_pairs] number of the pair's scene, near-duplicates of it included.
         category: [n_pairs] int32.
         product_category: [n_products] int32.
     """
@@ -46,6 +47,7 @@ class PairTable:
     positive: np.ndarray
     negatives: Sequence[np.ndarray]
     alike: Sequence[np.ndarray]
+    group: np.ndarray
     category: np.ndarray
     product_category: np.ndarray
 
@@ -67,6 +69,7 @@ def read_pairs(
     *,
     categories: Sequence[str],
     scratch: Path,
+    with_regions: bool = True,
 ) -> PairTable:
     """Read a split's pairs and their features.
 
@@ -76,6 +79,7 @@ def read_pairs(
         reader: features of every picture of the data set.
         categories: names, in the order of the model's table.
         scratch: an existing folder for the mapped regions.
+        with_regions: whether they are read at all; else there are none of them.
 
     Raises:
         InputError: the split is empty, a pair has no negative, or features are missing.
@@ -99,9 +103,12 @@ def read_pairs(
     scene_rows = {key: n for n, key in enumerate(sorted(set(scene_keys)))}
     numbers = {name: n for n, name in enumerate(categories)}
     kept = [of_product[name] for name in product_ids]
+    regions = np.empty((len(scene_rows), 0, 0), np.float16)
+    if with_regions:
+        regions = reader.regions(list(scene_rows), scratch / f"regions-{split}.f16")
     return PairTable(
         scenes=reader.pooled(list(scene_rows)),
-        regions=reader.regions(list(scene_rows), scratch / f"regions-{split}.f16"),
+        regions=regions,
         products=reader.pooled([product_key(row["sha256"]) for row in kept]),
         scene=np.array([scene_rows[key] for key in scene_keys]),
         positive=np.array([product_rows[row["product_id"]] for row in rows]),
@@ -110,6 +117,7 @@ def read_pairs(
             for row in rows
         ],
         alike=_alike(rows, of_product, product_rows),
+        group=np.unique([row["scene_group"] for row in rows], return_inverse=True)[1],
         category=np.array([numbers[row["category"]] for row in rows], np.int32),
         product_category=np.array([numbers[row["category"]] for row in kept], np.int32),
     )

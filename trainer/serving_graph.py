@@ -20,7 +20,7 @@ import keras
 import tensorflow as tf
 
 from tfrecords_schema.errors import InputError
-from trainer.model import StyleModel
+from trainer.embedding_model import EmbeddingModel
 from trainer.picture_graph import decode_pictures
 from trainer.pictures import PictureLimits
 
@@ -35,7 +35,7 @@ class ServingModule(tf.Module):
     """
 
     def __init__(
-        self, backbone: keras.Model, model: StyleModel, limits: PictureLimits
+        self, backbone: keras.Model, model: EmbeddingModel, limits: PictureLimits
     ) -> None:
         """Wrap what was loaded.
 

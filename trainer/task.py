@@ -29,8 +29,10 @@ from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
-from trainer.config import TrainConfig
+from trainer.closed_form import fit_model
+from trainer.config import Method, TrainConfig
 from trainer.config_fields import with_changes
+from trainer.embedding_model import EmbeddingModel
 from trainer.export import save_model, weights_digest
 from trainer.feature_statistics import feature_statistics
 from trainer.features import FeatureReader
@@ -40,11 +42,11 @@ from trainer.pair_table import PairTable, read_categories, read_pairs
 from trainer.presets import PRESETS, Preset, parse_preset
 from trainer.strategy import Where, is_chief, make_strategy, parse_where
 from trainer.telemetry import Telemetry
-from trainer.train_state import EpochResult, history_fields
+from trainer.train_state import history_fields
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 4
+CODE_VERSION = 5
 """Raised with every change that gives other weights for the same input."""
 
 CHECKPOINTS = "checkpoints"
@@ -75,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     dataset = root.receipt(date, Stage.BUILD_DATASET).outputs["dataset"]
     features = root.receipt(date, Stage.EXTRACT_FEATURES)
-    provenance = {
+    provenance: dict[str, Any] = {
         "code_version": CODE_VERSION,
         "preset": preset.value,
         "config": dataclasses.asdict(config),
@@ -167,39 +169,61 @@ def _train_into(
     storage.read_manifest(dataset)
     categories = read_categories(dataset)
     reader = FeatureReader(root.feature_store(provenance["backbone"]))
+    by_gradient = config.method is Method.GRADIENT
     chief = is_chief(strategy)
+    if not (chief or by_gradient):
+        return False  # there is nothing to share
     if chief:
         _clear(folder)
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         tables = {
             split.value: read_pairs(
-                dataset, split, reader, categories=categories, scratch=Path(scratch)
+                dataset,
+                split,
+                reader,
+                categories=categories,
+                scratch=Path(scratch),
+                with_regions=by_gradient,
             )
             for split in (Split.TRAIN, Split.VALIDATION)
         }
         counts = {f"pairs_{name}": len(table) for name, table in tables.items()}
         log.info("training on %s in %d categories", counts, len(categories))
-        with strategy.scope():
-            model = make_model(config, tables["train"], categories)
-        telemetry = Telemetry(folder) if chief else None
-        # Workers but the chief leave theirs where nobody looks; all go on from the
-        # chief's.
-        results = train(
-            model,
-            tables,
-            config,
-            strategy=strategy,
-            places=Places(
-                restore=str(folder / CHECKPOINTS),
-                save=str(folder / CHECKPOINTS if chief else Path(scratch) / "unused"),
-                telemetry=telemetry,
-            ),
-        )
-        if telemetry:
-            telemetry.close()
+        model: EmbeddingModel
+        if by_gradient:
+            model, history = _train_steps(
+                folder, tables, categories, config, strategy, Path(scratch)
+            )
+        else:
+            model, history = fit_model(tables, categories, config)
     if chief:
-        _write_model(folder, model, results, provenance | {"counts": counts})
+        _write_model(folder, model, history, provenance | {"counts": counts})
     return chief
+
+
+def _train_steps(
+    folder: epath.Path,
+    tables: dict[str, PairTable],
+    categories: Sequence[str],
+    config: TrainConfig,
+    strategy: tf.distribute.Strategy,
+    scratch: Path,
+) -> tuple[StyleModel, dict[str, Any]]:
+    """Train by gradient; the model, and what `history.json` says of it."""
+    chief = is_chief(strategy)
+    with strategy.scope():
+        model = make_model(config, tables["train"], categories)
+    telemetry = Telemetry(folder) if chief else None
+    # Workers but the chief leave theirs where nobody looks; all go on from the chief's.
+    places = Places(
+        restore=str(folder / CHECKPOINTS),
+        save=str(folder / CHECKPOINTS if chief else scratch / "unused"),
+        telemetry=telemetry,
+    )
+    results = train(model, tables, config, strategy=strategy, places=places)
+    if telemetry:
+        telemetry.close()
+    return model, history_fields(results)
 
 
 def _clear(folder: epath.Path) -> None:
@@ -232,18 +256,18 @@ def make_model(
 
 def _write_model(
     folder: epath.Path,
-    model: StyleModel,
-    results: list[EpochResult],
+    model: EmbeddingModel,
+    history: dict[str, Any],
     manifest: dict[str, Any],
 ) -> None:
     save_model(model, folder)
-    history = history_fields(results)
     storage.write_json(folder / "history.json", history)
     manifest["counts"] |= {
-        "epochs": len(results),
-        "best_epoch": history["best_epoch"],
+        "epochs": len(history["epochs"]),
         "parameters": model.count_params(),
     }
+    if history["best_epoch"]:
+        manifest["counts"]["best_epoch"] = history["best_epoch"]
     # The checkpoints go last: until the manifest is there, they are what is gone on
     # from.
     manifest |= {

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from trainer.config import LossConfig, Objective
-from trainer.model import StyleModel
+from trainer.embedding_model import EmbeddingModel
 from trainer.pair_table import PairTable
 from trainer.pair_vectors import ProductVectors
 
@@ -35,7 +35,7 @@ class Validation:
     mean_cosine: float
 
 
-def validate(model: StyleModel, table: PairTable, config: LossConfig) -> Validation:
+def validate(model: EmbeddingModel, table: PairTable, config: LossConfig) -> Validation:
     """Figures of a model; products and scenes are each embedded once."""
     products = _product_vectors(model, table.products)
     losses, nearer = [], []
@@ -79,7 +79,7 @@ def _loss(positive: float, negatives: np.ndarray, config: LossConfig) -> float:
     return float(np.maximum(0.0, positive - negatives + config.margin).mean())
 
 
-def _blocks(table: PairTable, model: StyleModel) -> list[np.ndarray]:
+def _blocks(table: PairTable, model: EmbeddingModel) -> list[np.ndarray]:
     width = len(table.products)
     if not model.sizes.is_inner_product:
         width *= table.regions.shape[1]
@@ -89,7 +89,7 @@ def _blocks(table: PairTable, model: StyleModel) -> list[np.ndarray]:
 
 
 def _distances(
-    model: StyleModel, table: PairTable, rows: np.ndarray, products: ProductVectors
+    model: EmbeddingModel, table: PairTable, rows: np.ndarray, products: ProductVectors
 ) -> np.ndarray:
     """[len(rows), n_products]."""
     scene = table.scene[rows]
@@ -99,7 +99,7 @@ def _distances(
     return np.asarray(model.distances(scenes, products))
 
 
-def _product_vectors(model: StyleModel, pooled: np.ndarray) -> ProductVectors:
+def _product_vectors(model: EmbeddingModel, pooled: np.ndarray) -> ProductVectors:
     blocks = [
         model.product_vectors(pooled[start : start + _BLOCK_PAIRS])
         for start in range(0, len(pooled), _BLOCK_PAIRS)

@@ -40,6 +40,7 @@ def planted_table(seed: int, *, pairs: int = 40, products: int = 24) -> PairTabl
             np.flatnonzero((category == category[own]) & (style == style[own]))
             for own in positive
         ],
+        group=np.arange(pairs) // 2,
         category=category[positive],
         product_category=category,
     )
