@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import logging
 import tempfile
 import time
@@ -49,6 +50,9 @@ log = logging.getLogger(__name__)
 CODE_VERSION = 5
 """Raised with every change that gives other weights for the same input."""
 
+COST_FILE = "cost.json"
+"""What the training took, of the process that ended it: no part of what is the same."""
+
 CHECKPOINTS = "checkpoints"
 """Their folder, in the model's until it is complete."""
 
@@ -75,46 +79,112 @@ def main(argv: Sequence[str] | None = None) -> None:
     config = _config(preset, arguments)
     where = parse_where(arguments.strategy)
     started = time.monotonic()
-    dataset = root.receipt(date, Stage.BUILD_DATASET).outputs["dataset"]
-    features = root.receipt(date, Stage.EXTRACT_FEATURES)
-    provenance: dict[str, Any] = {
-        "code_version": CODE_VERSION,
-        "preset": preset.value,
-        "config": dataclasses.asdict(config),
-        "dataset": dataset,
-        "backbone": features.outputs["features"],
-    }
-    run_id = f"{date.isoformat()}-{digest(provenance, 8)}"
-    folder = root.model(run_id)
-    reused = storage.is_complete(folder)
-    if reused:
-        log.info("model %s is complete already", run_id)
-    else:
-        provenance |= {
-            "run_id": run_id,
-            "run_date": date.isoformat(),
-            "backbone_name": features.outputs["backbone"],
-            "backbone_weights": features.outputs["weights"],
-            "notes": list(features.notes),
-        }
-        is_writer = _train_into(folder, root, config, provenance, where)
-        if not is_writer:
-            return
-    manifest = storage.read_manifest(folder)
+    source = Source.of(root, date)
+    trained = train_model(root, source, preset, config, where)
+    if not trained.is_writer:
+        return
     root.write_receipt(
         date,
         Receipt(
             stage=Stage.TRAIN,
             outputs={
-                "model": run_id,
-                "dataset": dataset,
-                "features": features.outputs["features"],
+                "model": trained.run_id,
+                "dataset": source.dataset,
+                "features": source.features,
             },
-            counts=manifest["counts"],
+            counts=storage.read_manifest(root.model(trained.run_id))["counts"],
             seconds=round(time.monotonic() - started, 3),
-            reused=reused,
+            reused=trained.reused,
         ),
     )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """What models of a date are trained on.
+
+    Attributes:
+        run_date: the date.
+        dataset: version of the data set.
+        features: name of the feature store.
+        backbone: its name.
+        weights: of the backbone: `imagenet`, `file` or `seeded`.
+        notes: what a reader of any figure has to know of the features.
+    """
+
+    run_date: datetime.date
+    dataset: str
+    features: str
+    backbone: str
+    weights: str
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, root: Root, date: datetime.date) -> Source:
+        """Those of the date's receipts.
+
+        Raises:
+            InputError: a stage before has not run.
+        """
+        features = root.receipt(date, Stage.EXTRACT_FEATURES)
+        return cls(
+            run_date=date,
+            dataset=root.receipt(date, Stage.BUILD_DATASET).outputs["dataset"],
+            features=features.outputs["features"],
+            backbone=features.outputs["backbone"],
+            weights=features.outputs["weights"],
+            notes=tuple(features.notes),
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trained:
+    """Where a model is.
+
+    Attributes:
+        run_id: its folder.
+        reused: whether it was there.
+        is_writer: whether this process is the one that wrote it, or found it.
+    """
+
+    run_id: str
+    reused: bool
+    is_writer: bool
+
+
+def train_model(
+    root: Root, source: Source, preset: Preset, config: TrainConfig, where: Where
+) -> Trained:
+    """Train a model into its folder, unless it is there.
+
+    Args:
+        root: storage root.
+        source: what it is trained on.
+        preset: that the configuration departs from.
+        config: how.
+        where: on which devices.
+    """
+    provenance: dict[str, Any] = {
+        "code_version": CODE_VERSION,
+        "preset": preset.value,
+        "config": dataclasses.asdict(config),
+        "dataset": source.dataset,
+        "backbone": source.features,
+    }
+    run_id = f"{source.run_date.isoformat()}-{digest(provenance, 8)}"
+    folder = root.model(run_id)
+    if storage.is_complete(folder):
+        log.info("model %s is complete already", run_id)
+        return Trained(run_id, reused=True, is_writer=True)
+    provenance |= {
+        "run_id": run_id,
+        "run_date": source.run_date.isoformat(),
+        "backbone_name": source.backbone,
+        "backbone_weights": source.weights,
+        "notes": list(source.notes),
+    }
+    is_writer = _train_into(folder, root, config, provenance, where)
+    return Trained(run_id, reused=False, is_writer=is_writer)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -162,6 +232,7 @@ def _train_into(
     where: Where,
 ) -> bool:
     """Train, and write the model's folder; whether this process is the one that did."""
+    wall, cpu = time.monotonic(), time.process_time()
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(where)
@@ -197,6 +268,11 @@ def _train_into(
         else:
             model, history = fit_model(tables, categories, config)
     if chief:
+        cost = {
+            "wall_s": round(time.monotonic() - wall, 3),
+            "cpu_s": round(time.process_time() - cpu, 3),
+        }
+        storage.write_json(folder / COST_FILE, cost)
         _write_model(folder, model, history, provenance | {"counts": counts})
     return chief
 

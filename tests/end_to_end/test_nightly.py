@@ -99,8 +99,8 @@ def data_files(root: Path) -> dict[str, str]:
     """Digest of every data file; logs, receipts and archives with times are not."""
     kinds = ("images", "datasets", "features", "rankings", "models")
     # The status rows name the host, which has another port each time; the windows of
-    # training say how fast it was.
-    skipped = (".keras", ".v2", "windows.jsonl")
+    # training, and its cost, say how fast it was.
+    skipped = (".keras", ".v2", "windows.jsonl", "cost.json")
     return {
         str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest()
         for kind in kinds

@@ -1,0 +1,237 @@
+"""Many models on the same pairs: the figures of each, and how seeds spread."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tfrecords_schema.codes import Split
+from tfrecords_schema.hashing import stable_hash
+from tfrecords_schema.layout import Root
+from trainer import scorers
+from trainer.bootstrap import DEFAULT_RESAMPLES, bootstrap_means
+from trainer.eval_set import CategoryTask, category_task, load_eval_set, read_pairs
+from trainer.export import load_model
+from trainer.features import FeatureReader
+from trainer.linear_baseline import fit_linear
+from trainer.metrics import METRICS, pair_metrics
+from trainer.scene_features import RecentScenes
+from trainer.scorers import DistanceBlock, Scorer, checked_distances
+from trainer.task import Source
+from trainer.variants import REFERENCE, Group
+from trainer.vectors import category_vectors
+
+BASELINE_GROUP = "baseline"
+NEGATIVES = 10
+SEED = 0
+SHOWN = ("binary_accuracy", "auc", "fitb_4", "recall_at_10", "mrr")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Entry:
+    """A trained model.
+
+    Attributes:
+        variant: its name.
+        group: which question it answers.
+        seed: of its training.
+        run_id: its folder.
+        parameters: weights.
+        cpu_s: processor seconds of the training, of all cores.
+    """
+
+    variant: str
+    group: Group
+    seed: int
+    run_id: str
+    parameters: int
+    cpu_s: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Results:
+    """What was measured.
+
+    Attributes:
+        of_model: run id or baseline → [n_pairs, len(METRICS)] float64.
+        groups: [n_pairs] scene group of each pair.
+    """
+
+    of_model: Mapping[str, np.ndarray]
+    groups: np.ndarray
+
+    @property
+    def n_pairs(self) -> int:
+        """Pairs of the split."""
+        return len(self.groups)
+
+    @property
+    def n_groups(self) -> int:
+        """Scene groups that they are of."""
+        return len(np.unique(self.groups))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Figure:
+    """A mean over pairs and seeds.
+
+    Attributes:
+        value: the mean.
+        low: lower end of its 95 % interval over scene groups.
+        high: upper end.
+        least: the mean of the seed with the least.
+        most: that with the most.
+    """
+
+    value: float
+    low: float
+    high: float
+    least: float
+    most: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Row:
+    """A variant, or a baseline, over all its seeds.
+
+    Attributes:
+        variant: its name.
+        group: which question it answers.
+        run_ids: of its models, by seed; none of a baseline.
+        figures: metric → its figure.
+        difference: of binary accuracy to the reference, on the same pairs.
+        parameters: weights; 0 of a baseline.
+        cpu_s: processor seconds of a training, mean over seeds; 0 of a baseline.
+    """
+
+    variant: str
+    group: str
+    run_ids: tuple[str, ...]
+    figures: dict[str, Figure]
+    difference: Figure
+    parameters: int
+    cpu_s: float
+
+
+def measure(
+    root: Root, source: Source, entries: Sequence[Entry], *, split: Split
+) -> Results:
+    """Score all models and the baselines on a split, category after category.
+
+    Args:
+        root: storage root.
+        source: the data set and features.
+        entries: the models.
+        split: which pairs.
+    """
+    dataset = root.dataset(source.dataset)
+    eval_set = load_eval_set(dataset, split)
+    features = FeatureReader(root.feature_store(source.features))
+    scenes = RecentScenes(features)
+    scored: list[Scorer] = [
+        scorers.RandomScorer(),
+        scorers.PopularityScorer(),
+        scorers.CosineScorer(scenes),
+        fit_linear(read_pairs(dataset, Split.TRAIN), features, scenes),
+    ]
+    for run_id in dict.fromkeys(entry.run_id for entry in entries):
+        vectors = category_vectors(load_model(root.model(run_id)), scenes)
+        scored.append(scorers.ModelScorer(run_id, vectors))
+    parts: dict[str, list[np.ndarray]] = {scorer.name: [] for scorer in scored}
+    for category in eval_set.pairs:
+        task = category_task(
+            eval_set, category, features=features, negatives=NEGATIVES, seed=SEED
+        )
+        opened = [(scorer.name, scorer.open(task)) for scorer in scored]
+        for rows in task.blocks():
+            for name, block in opened:
+                parts[name].append(_metrics(block, task, rows, name))
+    return Results(
+        {name: np.concatenate(blocks) for name, blocks in parts.items()},
+        np.array([pair.scene_group for pair in eval_set.all_pairs()]),
+    )
+
+
+def _metrics(
+    block: DistanceBlock, task: CategoryTask, rows: slice, name: str
+) -> np.ndarray:
+    distances = checked_distances(block, task, rows=rows, name=name)
+    return pair_metrics(distances, task.positives[rows], negatives=task.negatives[rows])
+
+
+def summarise(entries: Sequence[Entry], results: Results) -> list[Row]:
+    """One row a variant, in the order of the entries, and then the baselines."""
+    of_variant: dict[str, list[Entry]] = {}
+    for entry in entries:
+        of_variant.setdefault(entry.variant, []).append(entry)
+    reference = _of_seeds(of_variant[REFERENCE.name], results)
+    rows = []
+    for name, own in of_variant.items():
+        values = _of_seeds(own, results)
+        rows.append(
+            Row(
+                variant=name,
+                group=own[0].group,
+                run_ids=tuple(entry.run_id for entry in own),
+                figures=_figures(values, results.groups),
+                difference=_difference(values, reference, results.groups),
+                parameters=own[0].parameters,
+                cpu_s=round(float(np.mean([entry.cpu_s for entry in own])), 1),
+            )
+        )
+    trained = {entry.run_id for entry in entries}
+    for name, metrics in results.of_model.items():
+        if name not in trained:
+            rows.append(
+                Row(
+                    variant=name,
+                    group=BASELINE_GROUP,
+                    run_ids=(),
+                    figures=_figures(metrics[None], results.groups),
+                    difference=_difference(metrics[None], reference, results.groups),
+                    parameters=0,
+                    cpu_s=0.0,
+                )
+            )
+    return rows
+
+
+def _of_seeds(entries: Sequence[Entry], results: Results) -> np.ndarray:
+    """[n_seeds, n_pairs, len(METRICS)]."""
+    return np.array([results.of_model[entry.run_id] for entry in entries])
+
+
+def _figures(values: np.ndarray, groups: np.ndarray) -> dict[str, Figure]:
+    return {
+        metric: _figure(values[:, :, METRICS.index(metric)], groups) for metric in SHOWN
+    }
+
+
+def _difference(
+    values: np.ndarray, reference: np.ndarray, groups: np.ndarray
+) -> Figure:
+    """Of each seed to the mean of the reference's seeds, pair by pair."""
+    column = METRICS.index("binary_accuracy")
+    gaps = values[:, :, column] - reference[:, :, column].mean(axis=0)
+    return _figure(gaps, groups)
+
+
+def _figure(values: np.ndarray, groups: np.ndarray) -> Figure:
+    """Of [n_seeds, n_pairs]."""
+    estimates = bootstrap_means(
+        values.mean(axis=0)[:, None],
+        groups.tolist(),
+        key=stable_hash(SEED, "comparison"),
+        resamples=DEFAULT_RESAMPLES,
+    )
+    of_seeds = np.nanmean(values, axis=1)
+    found = (
+        estimates.value[0],
+        estimates.low[0],
+        estimates.high[0],
+        of_seeds.min(),
+        of_seeds.max(),
+    )
+    return Figure(*(round(float(value), 6) for value in found))

@@ -1,0 +1,165 @@
+"""A comparison as a Markdown table and as a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+_TITLES = {
+    "model": "The published model and its parts",
+    "loss": "Other negatives and losses",
+    "closed_form": "The steps of the closed form",
+    "baseline": "Baselines",
+}
+_ROW_PX, _NAME_PX, _PLOT_PX, _VALUE_PX, _MARGIN_PX = 22, 190, 420, 150, 12
+_TICK = 0.05
+
+
+def write_table(figures: Mapping[str, Any]) -> str:
+    """Markdown: a table for each group of variants.
+
+    Args:
+        figures: of `comparison.json`.
+    """
+    lines = [
+        f"{figures['n_pairs']} pairs of the {figures['split']} split in "
+        f"{figures['n_scene_groups']} scene groups, {figures['negatives']} drawn "
+        "negatives a pair. Means over seeds, in [] 95 % bootstrap intervals over scene "
+        "groups, in () the lowest and the highest seed. *minus paper* is the paired "
+        "difference of binary accuracy.",
+    ]
+    if figures["changes"]:
+        lines += ["", f"For all variants: `{'`, `'.join(figures['changes'])}`."]
+    for group, rows in _by_group(figures["rows"]).items():
+        lines += [
+            "",
+            f"**{_TITLES[group]}**",
+            "",
+            "| variant | binary accuracy | minus paper | AUC | FITB | recall@10 | MRR "
+            "| weights | CPU-s |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *(_line(row) for row in rows),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _by_group(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
+    return {
+        group: [row for row in rows if row["group"] == group]
+        for group in _TITLES
+        if any(row["group"] == group for row in rows)
+    }
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    found = row["figures"]
+    accuracy = found["binary_accuracy"]
+    cells = [
+        row["variant"],
+        f"{accuracy['value']:.3f} {_interval(accuracy)}{_seeds(row, accuracy)}",
+        f"{row['difference']['value']:+.3f} {_interval(row['difference'], sign='+')}",
+        *(f"{found[m]['value']:.3f}" for m in ("auc", "fitb_4", "recall_at_10", "mrr")),
+        _count(row["parameters"]),
+        f"{row['cpu_s']:.0f}" if row["run_ids"] else "",
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _interval(figure: Mapping[str, float], *, sign: str = "") -> str:
+    return f"[{figure['low']:{sign}.3f}, {figure['high']:{sign}.3f}]"
+
+
+def _seeds(row: Mapping[str, Any], figure: Mapping[str, float]) -> str:
+    if len(row["run_ids"]) < 2:
+        return ""
+    return f" ({figure['least']:.3f}-{figure['most']:.3f})"
+
+
+def _count(parameters: int) -> str:
+    if not parameters:
+        return ""
+    return f"{parameters / 1e6:.2f} M"
+
+
+def draw_chart(figures: Mapping[str, Any]) -> str:
+    """SVG: binary accuracy of every variant with its interval.
+
+    Rings are the lowest and the highest seed.
+
+    Args:
+        figures: of `comparison.json`.
+    """
+    groups = _by_group(figures["rows"])
+    drawn = [
+        row["figures"]["binary_accuracy"] for rows in groups.values() for row in rows
+    ]
+    # Popularity may be far below chance; the axis is for what competes.
+    low = max(0.45, min(figure["low"] for figure in drawn)) - 0.01
+    high = max(figure["high"] for figure in drawn) + 0.01
+
+    def place(value: float) -> float:
+        inside = min(max(value, low), high)
+        return _NAME_PX + _PLOT_PX * (inside - low) / (high - low)
+
+    parts, top = [], _MARGIN_PX
+    for group, rows in groups.items():
+        top += _ROW_PX
+        parts.append(_text(_MARGIN_PX, top, _TITLES[group], style="font-weight:600"))
+        for row in rows:
+            top += _ROW_PX
+            parts += _chart_row(row, top, place)
+        top += _ROW_PX // 2
+    height = top + 2 * _ROW_PX
+    axis = [
+        f'<line x1="{place(tick):.1f}" x2="{place(tick):.1f}" y1="{_MARGIN_PX}" '
+        f'y2="{top}" stroke="#ddd"/>'
+        + _text(place(tick), top + _ROW_PX, f"{tick:.2f}", anchor="middle")
+        for tick in _ticks(low, high)
+    ]
+    width = _NAME_PX + _PLOT_PX + _VALUE_PX
+    return "\n".join(
+        [
+            f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" '
+            f'height="{height}" viewBox="0 0 {width} {height}" '
+            'font-family="system-ui, sans-serif" font-size="12">',
+            f'<rect width="{width}" height="{height}" fill="#fff"/>',
+            "<title>Binary accuracy of every variant</title>",
+            *axis,
+            *parts,
+            "</svg>",
+            "",
+        ]
+    )
+
+
+def _chart_row(row: Mapping[str, Any], top: int, place: Any) -> list[str]:
+    figure = row["figures"]["binary_accuracy"]
+    middle = top - 4
+    return [
+        _text(_NAME_PX - 10, top, row["variant"], anchor="end"),
+        f'<line x1="{place(figure["low"]):.1f}" x2="{place(figure["high"]):.1f}" '
+        f'y1="{middle}" y2="{middle}" stroke="#8aa" stroke-width="2"/>',
+        *(
+            f'<circle cx="{place(figure[end]):.1f}" cy="{middle}" r="2.5" '
+            'fill="#fff" stroke="#246"/>'
+            for end in ("least", "most")
+        ),
+        f'<circle cx="{place(figure["value"]):.1f}" cy="{middle}" r="4" fill="#246"/>',
+        _text(_NAME_PX + _PLOT_PX + 10, top, f"{figure['value']:.3f}"),
+    ]
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    first = -(-low // _TICK)
+    count = int((high - first * _TICK) / _TICK) + 1
+    return [round((first + n) * _TICK, 2) for n in range(count)]
+
+
+def _text(
+    x: float, y: float, text: str, *, anchor: str = "start", style: str = ""
+) -> str:
+    return (
+        f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" '
+        f'style="{style}">{escape(text)}</text>'
+    )

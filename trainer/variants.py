@@ -1,0 +1,124 @@
+"""What a comparison trains: configurations with a name, as data."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Sequence
+
+from tfrecords_schema.errors import InputError
+from trainer.config import Method, TrainConfig
+from trainer.config_fields import with_changes
+from trainer.presets import PRESETS, Preset
+
+
+class Group(enum.StrEnum):
+    """Which question a variant answers."""
+
+    MODEL = "model"  # what each part of the published model is worth
+    LOSS = "loss"  # what other negatives and losses are worth
+    CLOSED_FORM = "closed_form"  # what each step of preset `best` is worth
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Variant:
+    """A configuration to compare.
+
+    Attributes:
+        name: in the table.
+        group: which question it answers.
+        preset: that it departs from.
+        changes: as `--set` takes them.
+    """
+
+    name: str
+    group: Group
+    preset: Preset = Preset.PAPER
+    changes: tuple[str, ...] = ()
+
+    def config(self, common: Sequence[str], seed: int) -> TrainConfig:
+        """What is trained.
+
+        Args:
+            common: changes for all variants, which its own come after.
+            seed: of the training; without effect in closed form.
+
+        Raises:
+            InputError: there is no such field, or it cannot have the value.
+        """
+        config = with_changes(PRESETS[self.preset], [*common, *self.changes])
+        if config.method is Method.CLOSED_FORM:
+            seed = 0  # one model, not the same one under several names
+        return dataclasses.replace(config, seed=seed)
+
+
+REFERENCE = Variant("paper", Group.MODEL)
+"""What all others are compared with."""
+
+IN_BATCH = ("loss.negatives=batch", "same_category=16")
+SOFTMAX = (*IN_BATCH, "loss.objective=softmax")
+
+VARIANTS: tuple[Variant, ...] = (
+    REFERENCE,
+    Variant("siamese", Group.MODEL, Preset.SIAMESE),
+    Variant("local_only", Group.MODEL, changes=("model.distance=local",)),
+    Variant("uniform_attention", Group.MODEL, changes=("model.attention=uniform",)),
+    Variant("product_attention", Group.MODEL, changes=("model.attention=product",)),
+    Variant("far_regions", Group.MODEL, changes=("model.near_regions=false",)),
+    Variant("plain_distance", Group.MODEL, changes=("model.squared=false",)),
+    Variant("grid_4", Group.MODEL, changes=("model.grid=4",)),
+    Variant("grid_14", Group.MODEL, changes=("model.grid=14",)),
+    Variant("best", Group.MODEL, Preset.BEST),
+    Variant("softmax", Group.LOSS, changes=SOFTMAX),
+    Variant("semi_hard", Group.LOSS, changes=(*IN_BATCH, "loss.pick=semi_hard")),
+    Variant("hardest", Group.LOSS, changes=(*IN_BATCH, "loss.pick=hardest")),
+    Variant("8_mined_at_once", Group.LOSS, changes=("loss.mined_per_pair=8",)),
+    Variant("averaged", Group.LOSS, changes=("optimizer.average=0.99",)),
+    Variant("siamese_softmax", Group.LOSS, Preset.SIAMESE, SOFTMAX),
+    # As many negatives at once as a memory over batches would hold, and none stale.
+    Variant(
+        "siamese_softmax_1024",
+        Group.LOSS,
+        Preset.SIAMESE,
+        (*SOFTMAX, "batch_size=1024"),
+    ),
+    Variant(
+        "best_not_centred",
+        Group.CLOSED_FORM,
+        Preset.BEST,
+        ("projection.centred=false",),
+    ),
+    Variant(
+        "best_own_product", Group.CLOSED_FORM, Preset.BEST, ("projection.others=0",)
+    ),
+    Variant("best_power_1", Group.CLOSED_FORM, Preset.BEST, ("projection.power=1",)),
+    Variant("best_power_2", Group.CLOSED_FORM, Preset.BEST, ("projection.power=2",)),
+    Variant("best_dim_32", Group.CLOSED_FORM, Preset.BEST, ("projection.dim=32",)),
+    Variant(
+        "best_all_components",
+        Group.CLOSED_FORM,
+        Preset.BEST,
+        ("projection.components=100000",),
+    ),
+)
+
+
+def choose_variants(names: Sequence[str]) -> tuple[Variant, ...]:
+    """Variants by name or by group, in the order of `VARIANTS`.
+
+    All of them where none is named; the reference is always among them.
+
+    Raises:
+        InputError: there is no such variant or group.
+    """
+    known = {variant.name for variant in VARIANTS} | set(Group)
+    for name in names:
+        if name not in known:
+            raise InputError(
+                f"--variants {name!r} is not one of: {', '.join(sorted(known))}"
+            )
+    return tuple(
+        variant
+        for variant in VARIANTS
+        if not names or {variant.name, variant.group} & {*names, REFERENCE.name}
+    )
