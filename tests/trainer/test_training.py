@@ -282,3 +282,30 @@ class Stopped(Exception):
 
 def stop_with_config(*arguments: Any) -> None:
     raise Stopped(arguments[2])
+
+
+@pytest.mark.parametrize("preset", ["best", "siamese"])
+def test_preset_trains_to_a_model_that_embeds(preset: str, tmp_path: Path) -> None:
+    root = make_root(tmp_path)
+    receipt = train(root, "--preset", preset)
+    found = manifest(root)
+    assert found["preset"] == preset
+    assert receipt.counts["pairs_train"] == 96
+    model = load_model(root.model(found["run_id"]))
+    assert model.has_queries
+    query, attention = model.embed_scenes(
+        pooled("scene-1")[None], regions("scene-1")[None], ["hats"]
+    )
+    # Twice a unit vector, and no region counts more than another.
+    np.testing.assert_allclose(np.linalg.norm(query), 2.0, rtol=1e-5)
+    np.testing.assert_allclose(attention, 1 / N_REGIONS)
+    assert train(root, "--preset", preset).reused
+
+
+def test_ridge_of_preset_best_is_in_the_history(tmp_path: Path) -> None:
+    root = make_root(tmp_path)
+    receipt = train(root, "--preset=best")
+    found = history(root)
+    tried = {row["ridge"]: row["validation_binary_accuracy"] for row in found["ridges"]}
+    assert tried[found["ridge"]] == max(tried.values())
+    assert (found["epochs"], receipt.counts["epochs"]) == ([], 0)

@@ -1,0 +1,185 @@
+"""Comparisons: what is trained, what the figures are, and what is done only once."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_root import DATE
+from test_training import make_root
+
+from tfrecords_schema.errors import InputError
+from tfrecords_schema.layout import Root
+from trainer import compare
+from trainer.comparison import Entry, Results, summarise
+from trainer.comparison_files import draw_chart, write_table
+from trainer.config import Method
+from trainer.metrics import METRICS
+from trainer.variants import VARIANTS, Group, choose_variants
+
+SPLITS = ("train",) * 3 + ("validation", "test")
+QUICK = ("--set=batch_size=16", "--set=max_epochs=2", "--seeds=2")
+
+
+def run(root: Root, *options: str) -> list[Path]:
+    """Compare, and the folders of comparisons that there are then."""
+    compare.main(["--root", str(root.path), "--run_date", DATE, *QUICK, *options])
+    return sorted(Path(root.path / "comparisons").iterdir())
+
+
+def figures(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / compare.FIGURES_FILE).read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
+    return make_root(tmp_path_factory.mktemp("compared"), SPLITS)
+
+
+@pytest.fixture(scope="module")
+def folder(root: Root) -> Path:
+    (made,) = run(root, "--variants=paper,plain_distance,best")
+    return made
+
+
+def test_every_variant_is_trained_with_every_seed_and_closed_forms_once(
+    root: Root, folder: Path
+) -> None:
+    rows = {row["variant"]: row for row in figures(folder)["rows"]}
+    trained = {name: len(row["run_ids"]) for name, row in rows.items()}
+    assert trained == {
+        **{"paper": 2, "plain_distance": 2, "best": 1},
+        **{"random": 0, "popularity": 0, "backbone_cosine": 0, "linear": 0},
+    }
+    run_ids = [run_id for row in rows.values() for run_id in row["run_ids"]]
+    assert (
+        len(run_ids) == len(set(run_ids)) == len(list((root.path / "models").iterdir()))
+    )
+    assert rows["random"]["figures"]["binary_accuracy"]["value"] == 0.5
+
+
+def test_second_comparison_trains_nothing_and_writes_the_same(
+    root: Root, folder: Path
+) -> None:
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    files = list(Path(root.path).rglob("*.keras"))
+    written = [path.stat().st_mtime_ns for path in files]
+    assert run(root, "--variants=paper,plain_distance,best") == [folder]
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    assert sorted(Path(root.path).rglob("*.keras")) == sorted(files)
+    assert [path.stat().st_mtime_ns for path in files] == written
+
+
+def test_no_receipt_is_left_that_a_nightly_run_would_go_by(
+    root: Root, folder: Path
+) -> None:
+    assert not (root.path / "runs" / DATE / "train.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--variants=paperr"], "'paperr'"),
+        (["--seeds=0"], "--seeds 0"),
+        (["--set=model.depth=3"], "'depth'"),
+    ],
+)
+def test_wrong_options_are_refused_before_anything_is_trained(
+    options: list[str], named: str, root: Root, folder: Path
+) -> None:
+    before = len(list((root.path / "models").iterdir()))
+    with pytest.raises(InputError, match=named):
+        run(root, *options)
+    assert len(list((root.path / "models").iterdir())) == before
+
+
+def entry(variant: str, seed: int, run_id: str) -> Entry:
+    return Entry(variant, Group.MODEL, seed, run_id, parameters=3, cpu_s=1.0 + seed)
+
+
+def metrics_of(accuracies: list[float]) -> np.ndarray:
+    values = np.zeros((len(accuracies), len(METRICS)))
+    values[:, METRICS.index("binary_accuracy")] = accuracies
+    return values
+
+
+def summary() -> dict[str, Any]:
+    results = Results(
+        {
+            "p0": metrics_of([1.0, 0.0, 0.5, 0.5]),
+            "p1": metrics_of([0.0, 0.0, 1.0, 0.5]),
+            "q0": metrics_of([1.0, 1.0, 1.0, 0.5]),
+            "random": metrics_of([0.5] * 4),
+        },
+        np.array(["g1", "g1", "g2", "g2"]),
+    )
+    entries = [entry("paper", 0, "p0"), entry("paper", 1, "p1"), entry("q", 0, "q0")]
+    return {row.variant: row for row in summarise(entries, results)}
+
+
+def test_figures_are_means_over_pairs_and_seeds_worked_by_hand() -> None:
+    rows = summary()
+    paper = rows["paper"].figures["binary_accuracy"]
+    # Seeds have means 0.5 and 0.375.
+    assert (paper.value, paper.least, paper.most) == (0.4375, 0.375, 0.5)
+    assert rows["paper"].cpu_s == 1.5
+    # Groups have means 0.25 and 0.625, and a resample is one of them, or both.
+    assert (paper.low, paper.high) == (0.25, 0.625)
+    difference = rows["q"].difference
+    # To 0.5, 0, 0.75, 0.5 of the reference: 0.5, 1, 0.25, 0.
+    assert difference.value == 0.4375
+    assert (difference.low, difference.high) == (0.125, 0.75)
+    assert rows["random"].difference.value == 0.0625
+    assert (rows["random"].run_ids, rows["random"].parameters) == ((), 0)
+
+
+def document() -> dict[str, Any]:
+    return {
+        **{"split": "test", "negatives": 10, "n_pairs": 4, "n_scene_groups": 2},
+        "changes": ["max_epochs=2"],
+        "rows": [dataclasses.asdict(row) for row in summary().values()],
+    }
+
+
+def test_table_has_a_line_for_every_row_and_says_how_it_was_made() -> None:
+    table = write_table(document())
+    assert "| paper | 0.438 [0.250, 0.625] (0.375-0.500) |" in table
+    assert "| q | 0.875 " in table
+    assert "+0.438 [+0.125, +0.750]" in table
+    assert "`max_epochs=2`" in table
+    assert "4 pairs of the test split in 2 scene groups" in table
+
+
+def test_chart_is_svg_with_every_variant() -> None:
+    chart = ET.fromstring(draw_chart(document()))
+    texts = [element.text for element in chart.iter("{http://www.w3.org/2000/svg}text")]
+    for name in ("paper", "q", "random", "0.438", "0.875"):
+        assert name in texts
+
+
+def test_variants_have_names_of_their_own_and_differ() -> None:
+    names = [variant.name for variant in VARIANTS]
+    assert len(set(names)) == len(names)
+    configs = [variant.config((), 1) for variant in VARIANTS]
+    assert len(set(configs)) == len(configs)
+    for config in configs:
+        assert config.seed == (0 if config.method is Method.CLOSED_FORM else 1)
+
+
+def test_common_changes_come_before_a_variant_s_own() -> None:
+    (grid,) = (v for v in VARIANTS if v.name == "grid_4")
+    config = grid.config(["model.grid=7", "max_epochs=3"], 0)
+    assert (config.model.grid, config.max_epochs) == (4, 3)
+
+
+def test_group_names_all_of_its_variants_beside_the_reference() -> None:
+    chosen = choose_variants(["closed_form"])
+    assert chosen[0].name == "paper"
+    assert {v.group for v in chosen[1:]} == {Group.CLOSED_FORM}
+    assert choose_variants([]) == VARIANTS
