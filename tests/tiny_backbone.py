@@ -11,7 +11,11 @@ REGIONS = (7, 7, 16)
 
 
 def tiny_backbone(
-    seed: int = 0, *, scale: float = 1 / 127.5, strength: float = 1.0
+    seed: int = 0,
+    *,
+    scale: float = 1 / 127.5,
+    strength: float = 1.0,
+    with_map: bool = False,
 ) -> keras.Model:
     """Build the network.
 
@@ -19,6 +23,7 @@ def tiny_backbone(
         seed: of the weights.
         scale: of the preprocessing inside.
         strength: factor of the pooled features, to leave a number format's range.
+        with_map: whether the map before the regions is an output as well.
     """
     image = keras.Input((224, 224, 3), name="image")
     scaled = keras.layers.Rescaling(scale, offset=-1.0)(image)
@@ -29,7 +34,10 @@ def tiny_backbone(
     )
     pooled = project(keras.layers.GlobalAveragePooling2D()(regions))
     pooled = keras.layers.Rescaling(strength, name="global")(pooled)
-    return keras.Model(image, {"global": pooled, "regions": regions})
+    outputs = {"global": pooled, "regions": regions}
+    if with_map:
+        outputs["map"] = patches
+    return keras.Model(image, outputs)
 
 
 def _convolution(filters: int, side: int, seed: int) -> keras.layers.Layer:

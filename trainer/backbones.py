@@ -94,7 +94,7 @@ def resolve_backbone(name: str, root: Root, *, grid: int | None = None) -> Backb
     if kept is not None:
         return kept
     model, weights = _application(name)
-    backbone = _keep(model, {"name": name, "weights": weights} | chosen, root)
+    backbone = keep(model, {"name": name, "weights": weights} | chosen, root)
     if backbone.note:
         log.warning("%s", backbone.note)
     return backbone
@@ -109,7 +109,7 @@ def _from_file(path: epath.Path, root: Root, chosen: dict[str, str]) -> Backbone
         "sha256": hashlib.sha256(data).hexdigest(),
     }
     kept = _find_kept(manifest | chosen, root)
-    return kept or _keep(load_model_file(path), manifest | chosen, root)
+    return kept or keep(load_model_file(path), manifest | chosen, root)
 
 
 def load_model_file(path: epath.Path) -> keras.Model:
@@ -308,7 +308,14 @@ def _with_grid(model: keras.Model, grid: int) -> keras.Model:
     return keras.Model(model.inputs, outputs | {"regions": regions}, name=model.name)
 
 
-def _keep(model: keras.Model, manifest: dict[str, str], root: Root) -> Backbone:
+def keep(model: keras.Model, manifest: dict[str, str], root: Root) -> Backbone:
+    """Keep a network under the root, unless it is there.
+
+    Args:
+        model: of the form of a backbone.
+        manifest: with `name` and `weights`, and whatever tells it from others.
+        root: where.
+    """
     if "grid" in manifest:
         model = _with_grid(model, int(manifest["grid"]))
     identity = fingerprint(model)

@@ -16,6 +16,8 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.hashing import stable_hash
 from trainer.config import Negatives, TrainConfig
 from trainer.pair_table import PairTable
+from trainer.picture_table import PictureTable
+from trainer.picture_views import View, draw_view
 
 _AHEAD = 4  # batches made while a step runs
 
@@ -99,6 +101,7 @@ class Batches:
             scene [b, global_dim], regions [b, n_regions, region_dim], category [b]
             int32, products [b × (1 + mined_per_pair), global_dim], own [b] int32 and
             allowed [b, m] bool; the last two of all replicas' m products in turn.
+            Where the input is pictures, the three are of their shapes instead.
         """
         batch, table = self.rows(step), self._table
         size = len(batch.pairs) // self._replicas
@@ -106,14 +109,40 @@ class Batches:
         first = replica * batch.products.shape[1]
         own = np.arange(first, first + size, dtype=np.int32)
         scene = table.scene[pairs]
+        views = self._scene_views(step, pairs)
         return (
-            table.scenes[scene],
-            np.asarray(table.regions[scene]),
+            _gathered(table.scenes, scene, views),
+            _gathered(table.regions, scene, views),
             table.category[pairs],
-            table.products[batch.products[replica]],
+            _gathered(
+                table.products,
+                batch.products[replica],
+                self._product_views(step, pairs),
+            ),
             own,
             self._allowed(pairs, batch.products.reshape(-1), first + size),
         )
+
+    def _scene_views(self, step: int, pairs: np.ndarray) -> list[View] | None:
+        """How each pair's scene is looked at; None where nothing varies."""
+        if not self._config.pictures.varies:
+            return None
+        return [self._view(step, pair, "scene") for pair in pairs]
+
+    def _product_views(self, step: int, pairs: np.ndarray) -> list[View] | None:
+        """How the products of a replica are looked at: those of `Batch.products`."""
+        if not self._config.pictures.varies:
+            return None
+        mined = range(self._config.loss.mined_per_pair)
+        return [
+            *(self._view(step, pair, "own") for pair in pairs),
+            *(self._view(step, pair, number) for pair in pairs for number in mined),
+        ]
+
+    def _view(self, step: int, pair: int, what: str | int) -> View:
+        # By step and pair, so that it is the same however many replicas there are.
+        config = self._config
+        return draw_view(config.pictures, config.seed, step, int(pair), what)
 
     def _allowed(
         self, pairs: np.ndarray, products: np.ndarray, first_mined: int
@@ -142,14 +171,14 @@ class Batches:
             replicas: those of this process.
         """
         table, config = self._table, self._config
-        global_dim = table.scenes.shape[1]
         size = config.batch_size // self._replicas
         n_products = size * (1 + config.loss.mined_per_pair)
+        kind = tf.as_dtype(table.scenes.dtype)
         specs = {
-            "scene": ((size, global_dim), tf.float16),
-            "regions": ((size, *table.regions.shape[1:]), tf.float16),
+            "scene": ((size, *table.scenes.shape[1:]), kind),
+            "regions": ((size, *table.regions.shape[1:]), kind),
             "category": ((size,), tf.int32),
-            "products": ((n_products, global_dim), tf.float16),
+            "products": ((n_products, *table.products.shape[1:]), kind),
             "own": ((size,), tf.int32),
             "allowed": ((size, n_products * self._replicas), tf.bool),
         }
@@ -173,6 +202,14 @@ class Batches:
         return numbers.map(load, num_parallel_calls=2, deterministic=True).prefetch(
             _AHEAD
         )
+
+
+def _gathered(
+    table: np.ndarray | PictureTable, rows: np.ndarray, views: list[View] | None
+) -> np.ndarray:
+    if isinstance(table, PictureTable) and views is not None:
+        return table.seen(rows, views)
+    return np.asarray(table[rows])
 
 
 def _epoch_order(

@@ -7,6 +7,8 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from trainer.config import ProjectionConfig, TrainConfig
 from trainer.linear_model import LinearStyleModel
 from trainer.linear_projection import LinearProjection, ProjectionFit, Rows
@@ -73,8 +75,8 @@ def fit_components(
 ) -> ProjectionFit:
     """The components of a split's pairs."""
     return ProjectionFit(
-        Rows(table.scenes, table.scene),
-        Rows(table.products, table.positive),
+        Rows(np.asarray(table.scenes), table.scene),
+        Rows(np.asarray(table.products), table.positive),
         table.category,
         table.group,
         n_categories=len(categories),

@@ -27,7 +27,7 @@ from trainer.comparison import Entry, measure, summarise
 from trainer.comparison_files import draw_chart, write_table
 from trainer.config import TrainConfig
 from trainer.strategy import Where, parse_where
-from trainer.task import COST_FILE, Source, train_model
+from trainer.training import COST_FILE, Source, train_model
 from trainer.variants import Variant, choose_variants
 
 log = logging.getLogger(__name__)

@@ -11,6 +11,14 @@ import dataclasses
 import enum
 
 from tfrecords_schema.errors import InputError
+from trainer.pictures_config import PLAIN, PicturesConfig
+
+
+class Input(enum.StrEnum):
+    """What a training reads."""
+
+    FEATURES = "features"  # cached ones: the backbone has run once, for ever
+    PICTURES = "pictures"  # those of the image store: the backbone runs in every step
 
 
 class Distance(enum.StrEnum):
@@ -25,7 +33,8 @@ class Attention(enum.StrEnum):
     """What the attention over a scene's regions looks for."""
 
     CATEGORY = "category"  # a learned vector of the product's category
-    PRODUCT = "product"  # the product's picture
+    PRODUCT = "product"  # the product's picture, by a head of its own
+    PRODUCT_MAP = "product_map"  # the same as if its whole map were a region
     UNIFORM = "uniform"  # nothing: all regions alike
 
 
@@ -51,6 +60,13 @@ class Pick(enum.StrEnum):
     HARDEST = "hardest"  # the nearest
 
 
+class Reduction(enum.StrEnum):
+    """What becomes of the losses of a batch's pairs before gradients are taken."""
+
+    MEAN = "mean"
+    SUM = "sum"
+
+
 class Schedule(enum.StrEnum):
     """How the learning rate goes after the warm-up."""
 
@@ -73,6 +89,10 @@ class Method(enum.StrEnum):
     CLOSED_FORM = "closed_form"  # linear maps at once; see `trainer.linear_projection`
 
 
+BY_PRODUCT = frozenset({Attention.PRODUCT, Attention.PRODUCT_MAP})
+"""Attention that each product has another of."""
+
+
 def _check_above(least: float, name: str, value: float) -> None:
     if not value > least:  # NaN is not above it either
         raise InputError(f"{name} {value} must be above {least}")
@@ -86,6 +106,7 @@ class ModelConfig:
         embedding_dim: of the common space (the paper's 128).
         global_units: first layer of the head g over pooled features.
         local_units: first layer of the heads l and l̂ over region features.
+        key_units: first layer of l̂; None for as many as l has.
         dropout: share of the first layers' outputs dropped in training.
         distance: global, local or both.
         attention: what is looked for in the regions.
@@ -95,17 +116,20 @@ class ModelConfig:
             inner product.
         grid: rows and columns that a scene's regions are averaged to; None for those
             that the features have.
+        standardize: whether the heads get features of mean 0 and deviation 1.
     """
 
     embedding_dim: int = 128
     global_units: int = 512
     local_units: int = 256
+    key_units: int | None = None
     dropout: float = 0.5
     distance: Distance = Distance.HYBRID
     attention: Attention = Attention.CATEGORY
     near_regions: bool = True
     squared: bool = True
     grid: int | None = None
+    standardize: bool = True
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -117,13 +141,15 @@ class ModelConfig:
             _check_above(0, "model.grid", self.grid)
         for name in ("embedding_dim", "global_units", "local_units"):
             _check_above(0, f"model.{name}", getattr(self, name))
+        if self.key_units is not None:
+            _check_above(0, "model.key_units", self.key_units)
         if not 0.0 <= self.dropout < 1.0:
             raise InputError(f"model.dropout {self.dropout} is not in 0..1")
 
     @property
     def is_inner_product(self) -> bool:
         """Whether the distance is a constant less the product of two vectors."""
-        by_product = self.attention is Attention.PRODUCT
+        by_product = self.attention in BY_PRODUCT
         return self.squared and (not by_product or self.distance is Distance.GLOBAL)
 
 
@@ -138,6 +164,9 @@ class LossConfig:
         pick: which of them the triplet loss takes.
         margin: of the triplet loss (the paper's 0.2).
         temperature: of the softmax loss.
+        reduction: of the losses of a batch.
+        positive_key: whether a pair's negatives are seen with the attention of its own
+            product, where attention depends on the product.
     """
 
     objective: Objective = Objective.TRIPLET
@@ -146,6 +175,8 @@ class LossConfig:
     pick: Pick = Pick.ALL
     margin: float = 0.2
     temperature: float = 0.1
+    reduction: Reduction = Reduction.MEAN
+    positive_key: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -247,6 +278,8 @@ class TrainConfig:
         method: how its weights are found; in closed form nothing counts but
             `projection`.
         projection: of the closed form.
+        input: cached features, or pictures.
+        pictures: how they are looked at.
         model: its parts and sizes.
         loss: what is minimised.
         optimizer: how.
@@ -260,6 +293,8 @@ class TrainConfig:
 
     method: Method = Method.GRADIENT
     projection: ProjectionConfig = ProjectionConfig()
+    input: Input = Input.FEATURES
+    pictures: PicturesConfig = PLAIN
     model: ModelConfig = ModelConfig()
     loss: LossConfig = LossConfig()
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -280,3 +315,27 @@ class TrainConfig:
         _check_above(0, "same_category", self.same_category)
         if not 0 <= self.seed < 2**32:
             raise InputError(f"--seed {self.seed} is not in 0..{2**32 - 1}")
+        self._check_together()
+
+    def _check_together(self) -> None:
+        attention = self.model.attention
+        if self.input is Input.PICTURES and self.method is Method.CLOSED_FORM:
+            raise InputError(
+                f"method={self.method} is for input={Input.FEATURES}, not for "
+                f"input={self.input}"
+            )
+        if self.input is Input.FEATURES and self.pictures != PLAIN:
+            raise InputError(
+                f"pictures.* is set, and input={self.input} reads no picture; add "
+                "--set input=pictures"
+            )
+        if attention is Attention.PRODUCT_MAP and not self.pictures.cells:
+            raise InputError(
+                f"model.attention={attention} compares whole maps, which only cells of "
+                "a scene have; set input=pictures and pictures.cells"
+            )
+        if self.loss.positive_key and attention not in BY_PRODUCT:
+            raise InputError(
+                f"loss.positive_key is for attention that depends on the product, not "
+                f"for model.attention={attention}"
+            )

@@ -14,25 +14,31 @@ from trainer.config import ModelConfig, TrainConfig
 
 
 def with_changes(config: TrainConfig, changes: Sequence[str]) -> TrainConfig:
-    """A configuration with some fields set anew.
+    """A configuration with some fields set anew, all at once.
 
     Args:
         config: to change.
-        changes: such as `model.distance=local` or `batch_size=128`.
+        changes: such as `model.distance=local` or `batch_size=128`; of several for one
+            field the last counts.
 
     Raises:
-        InputError: there is no such field, or it cannot have the value.
+        InputError: there is no such field, it cannot have the value, or values do not
+            go together.
     """
+    tree: dict[str, Any] = {}
     for change in changes:
         name, equals, value = change.partition("=")
         if not equals:
             raise InputError(f"--set {change!r} is not of the form field=value")
-        config = _changed(config, name.split("."), value, change)
-    return config
+        _set(tree, type(config), name.split("."), value, change)
+    return _replaced(config, tree)
 
 
-def _changed(config: Any, path: Sequence[str], value: str, change: str) -> Any:
-    hints = typing.get_type_hints(type(config))
+def _set(
+    tree: dict[str, Any], kind: Any, path: Sequence[str], value: str, change: str
+) -> None:
+    """Put a parsed value at its place in a tree of new values."""
+    hints = typing.get_type_hints(kind)
     name, *rest = path
     if name not in hints:
         known = ", ".join(hints)
@@ -40,12 +46,20 @@ def _changed(config: Any, path: Sequence[str], value: str, change: str) -> Any:
     nested = dataclasses.is_dataclass(hints[name])
     if nested != bool(rest):
         raise InputError(f"--set {change!r} names no field that has a value")
-    new = (
-        _changed(getattr(config, name), rest, value, change)
-        if nested
-        else _parsed(hints[name], value, change)
-    )
-    return dataclasses.replace(config, **{name: new})
+    if nested:
+        _set(tree.setdefault(name, {}), hints[name], rest, value, change)
+    else:
+        tree[name] = _parsed(hints[name], value, change)
+
+
+def _replaced(config: Any, tree: Mapping[str, Any]) -> Any:
+    new = {
+        name: _replaced(getattr(config, name), value)
+        if isinstance(value, dict)
+        else value
+        for name, value in tree.items()
+    }
+    return dataclasses.replace(config, **new)
 
 
 def _parsed(hint: Any, value: str, change: str) -> Any:

@@ -9,10 +9,41 @@ import numpy as np
 _BLOCK = 64  # scenes: 26 MB of ResNet50 regions in float64
 
 
+class RunningStatistics:
+    """Mean and standard deviation of each feature, in float64, from block to block."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._shift = self._total = self._squares = np.zeros(0)
+
+    def add(self, features: np.ndarray) -> None:
+        """Take account of a block [n, ..., dim]; n may be 0."""
+        if not len(features):
+            return
+        dim = features.shape[-1]
+        if not self._count:
+            # Shifted by a first guess of the mean: the mean is large against the
+            # deviation, and the difference of two large sums would lose it.
+            first = np.asarray(features[:1], np.float64).reshape(-1, dim)
+            self._shift = first.mean(axis=0)
+            self._total, self._squares = np.zeros(dim), np.zeros(dim)
+        block = np.asarray(features, np.float64).reshape(-1, dim) - self._shift
+        self._count += len(block)
+        self._total += block.sum(axis=0)
+        self._squares += np.square(block).sum(axis=0)
+
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and deviation, both [dim] float32."""
+        mean = self._total / self._count
+        variance = np.maximum(self._squares / self._count - np.square(mean), 0.0)
+        mean = self._shift + mean
+        return mean.astype(np.float32), np.sqrt(variance).astype(np.float32)
+
+
 def feature_statistics(
     features: np.ndarray, prepare: Callable[[np.ndarray], np.ndarray] = np.asarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each feature, in float64, block by block.
+    """Mean and standard deviation of each feature, block by block.
 
     Args:
         features: [n, ..., dim], or n of what they are made of; may be mapped from a
@@ -22,18 +53,7 @@ def feature_statistics(
     Returns:
         Both [dim] float32.
     """
-    first = np.asarray(prepare(features[:1]), np.float64)
-    dim = first.shape[-1]
-    count, total, squares = 0, np.zeros(dim), np.zeros(dim)
-    # Shifted by a first guess of the mean: the mean is large against the deviation,
-    # and the difference of two large sums would lose it.
-    shift = first.reshape(-1, dim).mean(axis=0)
+    running = RunningStatistics()
     for start in range(0, len(features), _BLOCK):
-        block = np.asarray(prepare(features[start : start + _BLOCK]), np.float64)
-        block = block.reshape(-1, dim) - shift
-        count += len(block)
-        total += block.sum(axis=0)
-        squares += np.square(block).sum(axis=0)
-    mean = total / count
-    variance = np.maximum(squares / count - np.square(mean), 0.0)
-    return (shift + mean).astype(np.float32), np.sqrt(variance).astype(np.float32)
+        running.add(np.asarray(prepare(features[start : start + _BLOCK])))
+    return running.result()

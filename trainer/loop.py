@@ -20,9 +20,11 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.batches import Batches
-from trainer.config import Negatives, Precision, TrainConfig
+from trainer.config import Negatives, TrainConfig
 from trainer.model import StyleModel
+from trainer.optimizers import make_optimizer
 from trainer.pair_table import PairTable
+from trainer.picture_model import PictureModel
 from trainer.schedule import learning_rate
 from trainer.steps import Step, make_step
 from trainer.telemetry import Telemetry
@@ -63,7 +65,7 @@ class Places:
 
 
 def train(
-    model: StyleModel,
+    model: StyleModel | PictureModel,
     tables: dict[str, PairTable],
     config: TrainConfig,
     *,
@@ -100,7 +102,7 @@ class _Run:
 
     def __init__(
         self,
-        model: StyleModel,
+        model: StyleModel | PictureModel,
         tables: dict[str, PairTable],
         config: TrainConfig,
         strategy: tf.distribute.Strategy,
@@ -109,7 +111,7 @@ class _Run:
         self._model, self._tables, self._config = model, tables, config
         self._strategy, self._places = strategy, places
         with strategy.scope():
-            self._optimizer = make_optimizer(config)
+            self._optimizer = make_optimizer(config, model)
             self._optimizer.build(model.trainable_variables)
         self._batches = Batches(
             tables["train"], config, replicas=strategy.num_replicas_in_sync
@@ -271,19 +273,6 @@ class _Run:
             self.state.step,
             factor,
         )
-
-
-def make_optimizer(config: TrainConfig) -> keras.optimizers.Optimizer:
-    """The optimizer of a configuration."""
-    optimizer = keras.optimizers.AdamW(
-        config.optimizer.learning_rate,
-        weight_decay=config.optimizer.weight_decay,
-        use_ema=config.optimizer.average > 0,
-        ema_momentum=config.optimizer.average or 0.99,
-    )
-    if config.optimizer.precision is Precision.FLOAT16:
-        return keras.optimizers.LossScaleOptimizer(optimizer)
-    return optimizer
 
 
 def _blind(config: TrainConfig, table: PairTable) -> float:

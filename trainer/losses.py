@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import keras
 from keras import ops
@@ -11,6 +12,9 @@ from trainer.config import LossConfig, Objective, Pick
 from trainer.model import StyleModel
 from trainer.pair_vectors import ProductVectors
 
+if TYPE_CHECKING:  # it reads pictures with TensorFlow's records; losses need none
+    from trainer.picture_model import PictureModel
+
 Gather = Callable[[keras.KerasTensor], keras.KerasTensor]
 """From a replica's rows [m, dim] to those of all replicas, one after the other."""
 
@@ -18,7 +22,7 @@ _FAR = 1e9  # beyond every distance of unit vectors
 
 
 def batch_losses(
-    model: StyleModel,
+    model: StyleModel | PictureModel,
     batch: Mapping[str, keras.KerasTensor],
     config: LossConfig,
     *,
@@ -38,8 +42,11 @@ def batch_losses(
         [n].
     """
     scenes, products = model(batch, training=training)
-    keys = products.keys if products.keys is None else gather(products.keys)
-    distances = model.distances(scenes, ProductVectors(gather(products.vectors), keys))
+    products = ProductVectors(*(None if p is None else gather(p) for p in products))
+    if config.positive_key and products.keys is not None:
+        own = ProductVectors(*(ops.take(p, batch["own"], axis=0) for p in products))
+        scenes = scenes._replace(attention=model.attention_for(scenes, own))
+    distances = model.distances(scenes, products)
     return pair_losses(distances, batch["own"], batch["allowed"], config)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from trainer.config import Attention, Distance
+from trainer.config import BY_PRODUCT, Attention, Distance
 from trainer.config_fields import model_config_from_dict
 from trainer.embedding_model import EmbeddingModel
 from trainer.layers import PACKAGE, CategoryAttention, EmbeddingHead, Standardize
@@ -57,7 +57,8 @@ class StyleModel(EmbeddingModel):
         if self._uses_regions:
             self.local_head = self._head("local_head", self.sizes.local_units)
         if self._uses_keys:
-            self.key_head = self._head("key_head", self.sizes.local_units)
+            units = self.sizes.key_units or self.sizes.local_units
+            self.key_head = self._head("key_head", units)
         if self._uses_keys and self.sizes.attention is Attention.CATEGORY:
             self.attention = CategoryAttention(
                 len(self.categories),
@@ -65,7 +66,7 @@ class StyleModel(EmbeddingModel):
                 near=self.sizes.near_regions,
                 name="attention",
             )
-        if self._keys_products:
+        if self._keys_pooled:
             self.product_key_head = self._head(
                 "product_key_head", self.sizes.global_units
             )
@@ -89,7 +90,11 @@ class StyleModel(EmbeddingModel):
 
     @property
     def _keys_products(self) -> bool:
-        return self._uses_keys and self.sizes.attention is Attention.PRODUCT
+        return self._uses_keys and self.sizes.attention in BY_PRODUCT
+
+    @property
+    def _keys_pooled(self) -> bool:
+        return self._keys_products and self.sizes.attention is Attention.PRODUCT
 
     def build(self, *_: Any) -> None:
         """Create the weights; the sizes are known without an input."""
@@ -103,7 +108,7 @@ class StyleModel(EmbeddingModel):
             self.key_head.build(regions)
         if self._uses_keys and not self._keys_products:
             self.attention.build()
-        if self._keys_products:
+        if self._keys_pooled:
             self.product_key_head.build(pooled)
         self.built = True
 
@@ -114,7 +119,8 @@ class StyleModel(EmbeddingModel):
 
         Args:
             pairs: `scene` [n, global_dim], `regions` [n, n_regions, region_dim],
-                `category` [n] int32, `products` [m, global_dim].
+                `category` [n] int32, `products` [m, global_dim], and
+                `product_regions` [m, region_dim] where they are looked for.
             training: whether dropout and batch statistics are in force.
 
         Returns:
@@ -126,11 +132,13 @@ class StyleModel(EmbeddingModel):
             ops.concatenate([pairs["scene"], pairs["products"]])
         )
         vectors = self.global_head(pooled, training=training)
-        local, keys, attention = self._regions(
-            pairs["regions"], pairs["category"], training=training
+        local, keys, attention, wanted = self._regions(
+            pairs["regions"],
+            pairs["category"],
+            pairs.get("product_regions"),
+            training=training,
         )
-        wanted = None
-        if self._keys_products:
+        if self._keys_pooled:
             wanted = self.product_key_head(pooled[n_scenes:], training=training)
         return (
             SceneVectors(vectors[:n_scenes], local, keys, attention),
@@ -141,30 +149,69 @@ class StyleModel(EmbeddingModel):
         self,
         regions: keras.KerasTensor,
         category: keras.KerasTensor,
+        of_products: keras.KerasTensor | None = None,
         *,
         training: bool = False,
-    ) -> tuple[
-        keras.KerasTensor | None, keras.KerasTensor | None, keras.KerasTensor | None
-    ]:
-        """f_i and l̂ of regions, and their attention; see `SceneVectors`."""
+    ) -> tuple[keras.KerasTensor | None, ...]:
+        """f_i, l̂ and attention of regions (see `SceneVectors`), and l̂ of products.
+
+        The last is None unless there are regions of products.
+        """
         if not self._uses_regions:
-            return None, None, None
+            return None, None, None, None
         regions = self.standardize_regions(self.regridded(regions))
         local = self.local_head(regions, training=training)
         if not self._uses_keys:
             n_regions = local.shape[1]
-            return local, None, ops.ones_like(local[..., 0]) / n_regions
-        keys = self.key_head(regions, training=training)
+            return local, None, ops.ones_like(local[..., 0]) / n_regions, None
+        if of_products is None or not self._keys_products:
+            keys, wanted = self.key_head(regions, training=training), None
+        else:
+            keys, wanted = self._both_keys(regions, of_products, training=training)
         if self._keys_products:
-            return local, keys, None
-        return local, keys, self.attention(keys, category)
+            return local, keys, None, wanted
+        return local, keys, self.attention(keys, category), None
 
-    def product_vectors(self, pooled: keras.KerasTensor) -> ProductVectors:
-        """Vectors of products, [n, global_dim]."""
+    def _both_keys(
+        self,
+        regions: keras.KerasTensor,
+        of_products: keras.KerasTensor,
+        *,
+        training: bool,
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+        """l̂ of scenes' regions and of products, in one pass as pooled features are.
+
+        Args:
+            regions: [n, n_regions, region_dim], standardised.
+            of_products: [m, region_dim].
+            training: whether dropout and batch statistics are in force.
+
+        Returns:
+            [n, n_regions, embedding_dim] and [m, embedding_dim].
+        """
+        n_regions = regions.shape[1]
+        rows = ops.reshape(regions, (1, -1, self.region_dim))
+        more = ops.expand_dims(self.standardize_regions(of_products), 0)
+        keys = self.key_head(ops.concatenate([rows, more], axis=1), training=training)
+        n_rows, dim = ops.shape(rows)[1], self.sizes.embedding_dim
+        return ops.reshape(keys[:, :n_rows], (-1, n_regions, dim)), keys[0, n_rows:]
+
+    def product_vectors(
+        self, pooled: keras.KerasTensor, regions: keras.KerasTensor | None = None
+    ) -> ProductVectors:
+        """Vectors of products.
+
+        Args:
+            pooled: [n, global_dim].
+            regions: [n, region_dim], where the attention looks for them.
+        """
         pooled = self.standardize_pooled(pooled)
         wanted = None
-        if self._keys_products:
+        if self._keys_pooled:
             wanted = self.product_key_head(pooled, training=False)
+        elif self._keys_products:
+            cells = ops.expand_dims(self.standardize_regions(regions), 1)
+            wanted = self.key_head(cells, training=False)[:, 0]
         return ProductVectors(self.global_head(pooled, training=False), wanted)
 
     def scene_vectors(
@@ -175,7 +222,7 @@ class StyleModel(EmbeddingModel):
     ) -> SceneVectors:
         """Vectors of scenes, each for a category; arguments as in `embed_scenes`."""
         scene = self.global_head(self.standardize_pooled(pooled), training=False)
-        return SceneVectors(scene, *self._regions(regions, category))
+        return SceneVectors(scene, *self._regions(regions, category)[:3])
 
     def embed_queries(
         self, pooled: keras.KerasTensor, regions: keras.KerasTensor

@@ -1,4 +1,4 @@
-"""A split's pairs as rows into tables of cached features."""
+"""A split's pairs as rows into tables of cached features, or of pictures."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from tfrecords_schema import dataset_tables
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError
-from tfrecords_schema.records import product_key, scene_key
+from tfrecords_schema.records import product_key
 from trainer.features import FeatureReader
+from trainer.picture_table import PictureStore, PictureTable, Pixels, Place
 
 NEAR_BITS = 4
 """Product pictures so many of 64 bits apart are taken for the same, as in mining."""
@@ -25,6 +26,9 @@ NEAR_BITS = 4
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class PairTable:
     """A split's pairs.
+
+    Where the input is pictures, `scenes` and `products` are [n, 224, 224, 3] uint8 and
+    `regions` is [n_scenes, cells², 224, 224, 3], decoded as they are asked for.
 
     Attributes:
         scenes: [n_scenes, global_dim] float16.
@@ -40,9 +44,9 @@ class PairTable:
         product_category: [n_products] int32.
     """
 
-    scenes: np.ndarray
-    regions: np.ndarray
-    products: np.ndarray
+    scenes: Pixels
+    regions: Pixels
+    products: Pixels
     scene: np.ndarray
     positive: np.ndarray
     negatives: Sequence[np.ndarray]
@@ -84,6 +88,66 @@ def read_pairs(
     Raises:
         InputError: the split is empty, a pair has no negative, or features are missing.
     """
+    rows = _read_rows(dataset, split, categories)
+    keys = [place.scene_key for place in rows.scenes]
+    regions = np.empty((len(keys), 0, 0), np.float16)
+    if with_regions:
+        regions = reader.regions(keys, scratch / f"regions-{split}.f16")
+    return PairTable(
+        scenes=reader.pooled(keys),
+        regions=regions,
+        products=reader.pooled([product_key(place.sha256) for place in rows.products]),
+        **rows.columns,
+    )
+
+
+def read_picture_pairs(
+    dataset: epath.Path,
+    split: Split,
+    store: PictureStore,
+    *,
+    categories: Sequence[str],
+    cells: int,
+) -> PairTable:
+    """Read a split's pairs, and see that all their pictures can be decoded.
+
+    Args:
+        dataset: a complete data set.
+        split: which of its splits.
+        store: with every picture of the data set.
+        categories: names, in the order of the model's table.
+        cells: that scenes are cut into, in either direction; 0 for none.
+
+    Raises:
+        InputError: the split is empty, a pair has no negative, or a picture is missing
+            or broken.
+    """
+    rows = _read_rows(dataset, split, categories)
+    store.check(place.sha256 for place in (*rows.scenes, *rows.products))
+    return PairTable(
+        scenes=PictureTable(store, rows.scenes),
+        regions=PictureTable(store, rows.scenes, cells=cells),
+        products=PictureTable(store, rows.products),
+        **rows.columns,
+    )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Rows:
+    """A split's pairs, and the pictures that they are about.
+
+    Attributes:
+        scenes: crops, in the order of their keys.
+        products: in the order of their ids.
+        columns: the other fields of `PairTable`.
+    """
+
+    scenes: list[Place]
+    products: list[Place]
+    columns: dict[str, Any]
+
+
+def _read_rows(dataset: epath.Path, split: Split, categories: Sequence[str]) -> _Rows:
     rows = [
         row
         for row in dataset_tables.read_rows(dataset / "pairs.parquet")
@@ -99,28 +163,28 @@ def read_pairs(
     )
     product_ids = sorted(wanted)
     product_rows = {product_id: n for n, product_id in enumerate(product_ids)}
-    scene_keys = [_crop_key(row) for row in rows]
-    scene_rows = {key: n for n, key in enumerate(sorted(set(scene_keys)))}
+    crops = [Place(row["scene_sha256"], PixelBox(*row["crop_px"])) for row in rows]
+    scenes = sorted(set(crops), key=lambda place: place.scene_key)
+    scene_rows = {place: n for n, place in enumerate(scenes)}
     numbers = {name: n for n, name in enumerate(categories)}
     kept = [of_product[name] for name in product_ids]
-    regions = np.empty((len(scene_rows), 0, 0), np.float16)
-    if with_regions:
-        regions = reader.regions(list(scene_rows), scratch / f"regions-{split}.f16")
-    return PairTable(
-        scenes=reader.pooled(list(scene_rows)),
-        regions=regions,
-        products=reader.pooled([product_key(row["sha256"]) for row in kept]),
-        scene=np.array([scene_rows[key] for key in scene_keys]),
-        positive=np.array([product_rows[row["product_id"]] for row in rows]),
-        negatives=[
+    columns = {
+        "scene": np.array([scene_rows[place] for place in crops]),
+        "positive": np.array([product_rows[row["product_id"]] for row in rows]),
+        "negatives": [
             np.array([product_rows[name] for name in row["negative_ids"]])
             for row in rows
         ],
-        alike=_alike(rows, of_product, product_rows),
-        group=np.unique([row["scene_group"] for row in rows], return_inverse=True)[1],
-        category=np.array([numbers[row["category"]] for row in rows], np.int32),
-        product_category=np.array([numbers[row["category"]] for row in kept], np.int32),
-    )
+        "alike": _alike(rows, of_product, product_rows),
+        "group": np.unique([row["scene_group"] for row in rows], return_inverse=True)[
+            1
+        ],
+        "category": np.array([numbers[row["category"]] for row in rows], np.int32),
+        "product_category": np.array(
+            [numbers[row["category"]] for row in kept], np.int32
+        ),
+    }
+    return _Rows(scenes, [Place(row["sha256"]) for row in kept], columns)
 
 
 def _check_pairs(
@@ -138,10 +202,6 @@ def _check_pairs(
                 f"category {row['category']!r} has no other product; build the data "
                 "set again with beam_jobs.build_dataset, which rejects such pairs"
             )
-
-
-def _crop_key(row: Mapping[str, Any]) -> str:
-    return scene_key(row["scene_sha256"], PixelBox(*row["crop_px"]))
 
 
 def _alike(

@@ -7,16 +7,17 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
-from trainer.config import TrainConfig
+from trainer.config import Reduction, TrainConfig
 from trainer.losses import batch_losses
 from trainer.model import StyleModel
+from trainer.picture_model import PictureModel
 
 Step = Callable[[Mapping[str, tf.Tensor]], tf.Tensor]
 """From a batch (see `batches.Batches.part`) to its mean loss."""
 
 
 def make_step(
-    model: StyleModel,
+    model: StyleModel | PictureModel,
     optimizer: keras.optimizers.Optimizer,
     config: TrainConfig,
     strategy: tf.distribute.Strategy,
@@ -30,13 +31,15 @@ def make_step(
         strategy: where the replicas are.
     """
     clip_norm = config.optimizer.clip_norm
+    # What is told of a step is the mean in any case, to be compared.
+    weight = config.batch_size if config.loss.reduction is Reduction.SUM else 1
 
     def replica_step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         with tf.GradientTape() as tape:
             losses = batch_losses(model, batch, config.loss, gather=_gather)
             # Summed over replicas this is the mean over the whole batch.
             loss = tf.reduce_sum(losses) / config.batch_size
-            scaled = optimizer.scale_loss(loss)
+            scaled = optimizer.scale_loss(loss * weight)
         gradients = dense(tape.gradient(scaled, model.trainable_variables))
         if clip_norm is not None:
             # A scaled loss has scaled gradients.

@@ -11,6 +11,7 @@ from etils import epath
 
 from tfrecords_schema import storage
 from trainer.model import StyleModel
+from trainer.picture_model import PictureModel
 from trainer.train_state import EpochResult
 
 WINDOWS_FILE = "windows.jsonl"
@@ -47,7 +48,7 @@ class Telemetry:
             for name, value in figures.items():
                 tf.summary.scalar(f"window/{name}", value)
 
-    def epoch(self, result: EpochResult, model: StyleModel) -> None:
+    def epoch(self, result: EpochResult, model: StyleModel | PictureModel) -> None:
         """Note the figures of an epoch, and write everything."""
         with self._writer.as_default(step=result.epoch):
             for name, value in dataclasses.asdict(result).items():

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfrecords_schema.errors import InputError
 from trainer.model import StyleModel
+from trainer.picture_model import PictureModel
 
 _KEPT = 2  # checkpoints: one more, in case the newest is being written when all ends
 
@@ -47,7 +48,7 @@ class TrainState:
     """
 
     def __init__(
-        self, model: StyleModel, optimizer: keras.optimizers.Optimizer
+        self, model: StyleModel | PictureModel, optimizer: keras.optimizers.Optimizer
     ) -> None:
         """Begin a run.
 

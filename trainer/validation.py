@@ -7,9 +7,10 @@ import dataclasses
 import numpy as np
 
 from trainer.config import LossConfig, Objective
-from trainer.embedding_model import EmbeddingModel
 from trainer.pair_table import PairTable
 from trainer.pair_vectors import ProductVectors
+from trainer.picture_model import PictureModel, Trainable
+from trainer.picture_table import PictureTable, Pixels
 
 _BLOCK_PAIRS = 256  # 50 MB of ResNet50 regions in float32
 _BLOCK_ENTRIES = 16_000_000  # distances held at once, 64 MB
@@ -35,7 +36,7 @@ class Validation:
     mean_cosine: float
 
 
-def validate(model: EmbeddingModel, table: PairTable, config: LossConfig) -> Validation:
+def validate(model: Trainable, table: PairTable, config: LossConfig) -> Validation:
     """Figures of a model; products and scenes are each embedded once."""
     products = _product_vectors(model, table.products)
     losses, nearer = [], []
@@ -79,27 +80,37 @@ def _loss(positive: float, negatives: np.ndarray, config: LossConfig) -> float:
     return float(np.maximum(0.0, positive - negatives + config.margin).mean())
 
 
-def _blocks(table: PairTable, model: EmbeddingModel) -> list[np.ndarray]:
+def _blocks(table: PairTable, model: Trainable) -> list[np.ndarray]:
     width = len(table.products)
     if not model.sizes.is_inner_product:
-        width *= table.regions.shape[1]
+        pictures = isinstance(model, PictureModel)
+        width *= model.n_regions if pictures else table.regions.shape[1]
     size = max(1, min(_BLOCK_PAIRS, _BLOCK_ENTRIES // width))
     pairs = np.arange(len(table))
     return [pairs[start : start + size] for start in range(0, len(pairs), size)]
 
 
 def _distances(
-    model: EmbeddingModel, table: PairTable, rows: np.ndarray, products: ProductVectors
+    model: Trainable,
+    table: PairTable,
+    rows: np.ndarray,
+    products: ProductVectors,
 ) -> np.ndarray:
     """[len(rows), n_products]."""
     scene = table.scene[rows]
     scenes = model.scene_vectors(
-        table.scenes[scene], np.asarray(table.regions[scene]), table.category[rows]
+        _taken(table.scenes, scene), _taken(table.regions, scene), table.category[rows]
     )
     return np.asarray(model.distances(scenes, products))
 
 
-def _product_vectors(model: EmbeddingModel, pooled: np.ndarray) -> ProductVectors:
+def _taken(table: Pixels, rows: np.ndarray) -> Pixels:
+    if isinstance(table, PictureTable):
+        return table.take(rows)  # decoded as the model asks for them
+    return np.asarray(table[rows])
+
+
+def _product_vectors(model: Trainable, pooled: Pixels) -> ProductVectors:
     blocks = [
         model.product_vectors(pooled[start : start + _BLOCK_PAIRS])
         for start in range(0, len(pooled), _BLOCK_PAIRS)

@@ -19,8 +19,8 @@ from training_world import CATEGORIES, planted_table
 from trainer.config import TrainConfig
 from trainer.config_fields import with_changes
 from trainer.loop import Places, train
+from trainer.preparation import make_model
 from trainer.strategy import Where, is_chief, make_strategy
-from trainer.task import make_model
 
 SIZES = (
     "model.dropout=0",

@@ -71,17 +71,18 @@ def test_ridge_that_is_asked_for_is_taken(table: PairTable) -> None:
 def test_model_has_the_vectors_of_its_projection(
     table: PairTable, projection: LinearProjection, model: LinearStyleModel
 ) -> None:
+    scenes, products = np.asarray(table.scenes), np.asarray(table.products)
     for number in range(len(CATEGORIES)):
-        category = np.full(len(table.scenes), number, np.int32)
-        expected = projection.scenes.vectors(table.scenes, category)
-        query, attention = model.embed_scenes(table.scenes, table.regions, category)
+        category = np.full(len(scenes), number, np.int32)
+        expected = projection.scenes.vectors(scenes, category)
+        query, attention = model.embed_scenes(scenes, table.regions, category)
         np.testing.assert_allclose(query, 2 * expected, atol=2e-4)
         np.testing.assert_allclose(attention, 1 / table.regions.shape[1])
         every = model.embed_queries(table.scenes, table.regions)
         np.testing.assert_allclose(every[:, number], 2 * expected, atol=2e-4)
     np.testing.assert_allclose(
         model.embed_products(table.products),
-        projection.products.vectors(table.products),
+        projection.products.vectors(products),
         atol=2e-4,
     )
 
@@ -116,14 +117,15 @@ def test_saved_model_loads_as_one_that_ranks(
     storage.write_manifest(folder, manifest)
     loaded, own = load_model(folder), ExportedModel(model, manifest)
     assert loaded.has_queries
+    scenes, regions = np.asarray(table.scenes), np.asarray(table.regions)
     for found, expected in zip(
-        loaded.embed_scenes(table.scenes, table.regions, ["shoes"] * len(table.scenes)),
-        own.embed_scenes(table.scenes, table.regions, ["shoes"] * len(table.scenes)),
+        loaded.embed_scenes(scenes, regions, ["shoes"] * len(scenes)),
+        own.embed_scenes(scenes, regions, ["shoes"] * len(scenes)),
         strict=True,
     ):
         np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(
-        loaded.embed_products(table.products), own.embed_products(table.products)
+        loaded.embed_products(scenes), own.embed_products(scenes)
     )
 
 

@@ -18,7 +18,7 @@ from test_training import make_root
 
 from tfrecords_schema import storage
 from tfrecords_schema.layout import Root, Stage
-from trainer import task
+from trainer import task, training
 
 OPTIONS = (
     "--batch_size=16",
@@ -87,4 +87,4 @@ def test_killed_worker_costs_neither_the_job_nor_its_weights(tmp_path: Path) -> 
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
     counts = storage.read_manifest(folder)["counts"]
     assert counts == storage.read_manifest(expected)["counts"]
-    assert not (folder / task.CHECKPOINTS).exists()
+    assert not (folder / training.CHECKPOINTS).exists()

@@ -21,7 +21,7 @@ from trainer import loop
 from trainer.config import TrainConfig
 from trainer.config_fields import with_changes
 from trainer.loop import Places, train
-from trainer.task import make_model
+from trainer.preparation import make_model
 from trainer.telemetry import WINDOWS_FILE, Telemetry
 from trainer.train_state import EpochResult
 

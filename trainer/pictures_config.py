@@ -1,0 +1,54 @@
+"""Configuration of a training that reads pictures: how it looks at them."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from tfrecords_schema.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class PicturesConfig:
+    """How pictures are looked at, where a training reads them.
+
+    Attributes:
+        cells: a scene is cut into cells × cells parts, each its own picture to the
+            backbone and a region with all of its map; 0 for the regions that the
+            backbone makes of the whole.
+        flip: whether half of the pictures are mirrored in training.
+        crop: largest share of each side that is cut off in training, at random.
+        trainable_stages: the last so many of the backbone's stages are trained as well.
+        backbone_rate: their learning rate, times the heads'.
+    """
+
+    cells: int = 0
+    flip: bool = False
+    crop: float = 0.0
+    trainable_stages: int = 0
+    backbone_rate: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check ranges.
+
+        Raises:
+            InputError: naming the field.
+        """
+        if not 0 <= self.cells <= 16:
+            raise InputError(f"pictures.cells {self.cells} is not in 0..16")
+        if not 0.0 <= self.crop < 1.0:
+            raise InputError(f"pictures.crop {self.crop} is not in 0..1")
+        if self.trainable_stages < 0:
+            raise InputError(
+                f"pictures.trainable_stages {self.trainable_stages} is below 0"
+            )
+        if not self.backbone_rate > 0:
+            raise InputError(f"pictures.backbone_rate {self.backbone_rate} is not > 0")
+
+    @property
+    def varies(self) -> bool:
+        """Whether a picture looks different from step to step."""
+        return self.flip or self.crop > 0
+
+
+PLAIN = PicturesConfig()
+"""Whole, as they are, to a frozen backbone."""

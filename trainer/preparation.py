@@ -1,0 +1,194 @@
+"""What a training starts from: its tables and an untrained model, by the input."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from etils import epath
+
+from tfrecords_schema import storage
+from tfrecords_schema.codes import Split
+from tfrecords_schema.errors import InputError
+from tfrecords_schema.layout import Root
+from trainer.backbones import MODEL_FILE, load_model_file
+from trainer.config import Input, Method, TrainConfig
+from trainer.feature_statistics import feature_statistics
+from trainer.features import FeatureReader
+from trainer.model import StyleModel
+from trainer.pair_table import PairTable, read_pairs, read_picture_pairs
+from trainer.picture_model import PictureModel
+from trainer.picture_table import PictureStore
+from trainer.pictures import PREPROCESSING
+from trainer.whole_maps import map_output
+
+SPLITS = (Split.TRAIN, Split.VALIDATION)
+
+Tables = dict[str, PairTable]
+"""`train` and `validation`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sources:
+    """Where a training's input is.
+
+    Attributes:
+        root: storage root.
+        dataset: the data set's folder.
+        features: name of the feature store, which names the backbone.
+        categories: of the data set.
+    """
+
+    root: Root
+    dataset: epath.Path
+    features: str
+    categories: Sequence[str]
+
+
+def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tables:
+    """Read the train and validation split.
+
+    Args:
+        config: says which input.
+        sources: where that is.
+        scratch: an existing folder for what is mapped to files.
+
+    Raises:
+        InputError: a split is empty, or features or pictures are missing.
+    """
+    if config.input is Input.PICTURES:
+        store = PictureStore(sources.root.image_store)
+        return {
+            split.value: read_picture_pairs(
+                sources.dataset,
+                split,
+                store,
+                categories=sources.categories,
+                cells=config.pictures.cells,
+            )
+            for split in SPLITS
+        }
+    reader = FeatureReader(sources.root.feature_store(sources.features))
+    return {
+        split.value: read_pairs(
+            sources.dataset,
+            split,
+            reader,
+            categories=sources.categories,
+            scratch=scratch,
+            with_regions=config.method is Method.GRADIENT,
+        )
+        for split in SPLITS
+    }
+
+
+def untrained_model(
+    config: TrainConfig,
+    sources: Sources,
+    tables: Tables,
+    strategy: tf.distribute.Strategy,
+    *,
+    goes_on: bool = False,
+) -> StyleModel | PictureModel:
+    """A model under a strategy's scope, with the statistics of its train split.
+
+    Args:
+        config: of the training.
+        sources: where the backbone is.
+        tables: see `read_tables`.
+        strategy: where the replicas are.
+        goes_on: whether a checkpoint will bring the statistics.
+
+    Raises:
+        InputError: the backbone has not what the configuration asks for.
+    """
+    if config.input is Input.FEATURES:
+        with strategy.scope():
+            return make_model(config, tables["train"], sources.categories)
+    file = backbone_file(sources.root, sources.features)
+    with strategy.scope():
+        model = make_picture_model(config, load_model_file(file), sources.categories)
+    if config.model.standardize and not goes_on:
+        model.take_statistics(tables["train"])
+    return model
+
+
+def make_model(
+    config: TrainConfig, table: PairTable, categories: Sequence[str]
+) -> StyleModel:
+    """An untrained model for a train split's features, with their statistics."""
+    model = StyleModel(
+        global_dim=table.scenes.shape[1],
+        region_dim=table.regions.shape[2],
+        categories=list(categories),
+        sizes=dataclasses.asdict(config.model),
+        precision=config.optimizer.precision.value,
+    )
+    model.build()
+    if config.model.standardize:
+        pooled = np.concatenate([table.scenes, table.products])
+        model.standardize_pooled.set_statistics(*feature_statistics(pooled))
+        model.standardize_regions.set_statistics(
+            *feature_statistics(np.asarray(table.regions), model.regridded)
+        )
+    return model
+
+
+def make_picture_model(
+    config: TrainConfig, backbone: keras.Model, categories: Sequence[str]
+) -> PictureModel:
+    """An untrained model over pictures; see `PictureModel.take_statistics`.
+
+    Args:
+        config: of the training.
+        backbone: loaded under the strategy's scope.
+        categories: names, in the order of the attention's table.
+
+    Raises:
+        InputError: the backbone has not what the configuration asks for.
+    """
+    # Loading the backbone has drawn random numbers; the heads begin as they do where
+    # there is none.
+    keras.utils.set_random_seed(config.seed)
+    cells = config.pictures.cells
+    seen = map_output(backbone) if cells else backbone.output["regions"]
+    _, rows, columns, dim = seen.shape
+    heads = StyleModel(
+        global_dim=backbone.output["global"].shape[-1],
+        region_dim=rows * columns * dim if cells else dim,
+        categories=list(categories),
+        sizes=dataclasses.asdict(config.model),
+        precision=config.optimizer.precision.value,
+    )
+    heads.build()
+    model = PictureModel(
+        backbone, heads, cells=cells, trainable_stages=config.pictures.trainable_stages
+    )
+    model.build()
+    return model
+
+
+def backbone_file(root: Root, features: str) -> epath.Path:
+    """The kept backbone that a feature store is named after.
+
+    Raises:
+        InputError: it is not there, or its features are of other pixels.
+    """
+    fingerprint, _, preprocessing = features.partition("-")
+    if preprocessing != PREPROCESSING:
+        raise InputError(
+            f"features {features} are of pictures that were prepared as "
+            f"{preprocessing!r}; this code prepares {PREPROCESSING!r}, so run "
+            "beam_jobs.extract_features of this version"
+        )
+    folder = root.backbone(fingerprint)
+    if not storage.is_complete(folder):
+        raise InputError(
+            f"backbone {fingerprint} is not under {folder}, and input=pictures needs "
+            "it; run beam_jobs.extract_features for this --root again"
+        )
+    return folder / MODEL_FILE

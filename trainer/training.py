@@ -1,0 +1,264 @@
+"""A training from a data set's receipts to a model's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import logging
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import keras
+import tensorflow as tf
+from etils import epath
+
+from tfrecords_schema import storage
+from tfrecords_schema.hashing import digest
+from tfrecords_schema.layout import Root, Stage
+from trainer.backbones import MODEL_FILE as BACKBONE_FILE
+from trainer.closed_form import fit_model
+from trainer.config import Method, TrainConfig
+from trainer.embedding_model import EmbeddingModel
+from trainer.export import save_model, weights_digest
+from trainer.keras_files import write_keras_file
+from trainer.loop import Places, train
+from trainer.pair_table import read_categories
+from trainer.picture_model import PictureModel, Trainable
+from trainer.pictures import PREPROCESSING
+from trainer.preparation import Sources, Tables, read_tables, untrained_model
+from trainer.presets import Preset
+from trainer.strategy import Where, is_chief, make_strategy
+from trainer.telemetry import Telemetry
+from trainer.train_state import history_fields
+from trainer.tuning import extraction_command, keep_tuned
+
+log = logging.getLogger(__name__)
+
+CODE_VERSION = 5
+"""Raised with every change that gives other weights for the same input."""
+
+COST_FILE = "cost.json"
+"""What the training took, of the process that ended it: no part of what is the same."""
+
+CHECKPOINTS = "checkpoints"
+"""Their folder, in the model's until it is complete."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Source:
+    """What models of a date are trained on.
+
+    Attributes:
+        run_date: the date.
+        dataset: version of the data set.
+        features: name of the feature store.
+        backbone: its name.
+        weights: of the backbone: `imagenet`, `file` or `seeded`.
+        notes: what a reader of any figure has to know of the features.
+    """
+
+    run_date: datetime.date
+    dataset: str
+    features: str
+    backbone: str
+    weights: str
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, root: Root, date: datetime.date) -> Source:
+        """Those of the date's receipts.
+
+        Raises:
+            InputError: a stage before has not run.
+        """
+        features = root.receipt(date, Stage.EXTRACT_FEATURES)
+        return cls(
+            run_date=date,
+            dataset=root.receipt(date, Stage.BUILD_DATASET).outputs["dataset"],
+            features=features.outputs["features"],
+            backbone=features.outputs["backbone"],
+            weights=features.outputs["weights"],
+            notes=tuple(features.notes),
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Trained:
+    """Where a model is.
+
+    Attributes:
+        run_id: its folder.
+        reused: whether it was there.
+        is_writer: whether this process is the one that wrote it, or found it.
+    """
+
+    run_id: str
+    reused: bool
+    is_writer: bool
+
+
+def train_model(
+    root: Root, source: Source, preset: Preset, config: TrainConfig, where: Where
+) -> Trained:
+    """Train a model into its folder, unless it is there.
+
+    Args:
+        root: storage root.
+        source: what it is trained on.
+        preset: that the configuration departs from.
+        config: how.
+        where: on which devices.
+    """
+    provenance: dict[str, Any] = {
+        "code_version": CODE_VERSION,
+        "preset": preset.value,
+        "config": dataclasses.asdict(config),
+        "dataset": source.dataset,
+        "backbone": source.features,
+    }
+    run_id = f"{source.run_date.isoformat()}-{digest(provenance, 8)}"
+    folder = root.model(run_id)
+    if storage.is_complete(folder):
+        log.info("model %s is complete already", run_id)
+        return Trained(run_id, reused=True, is_writer=True)
+    provenance |= {
+        "run_id": run_id,
+        "run_date": source.run_date.isoformat(),
+        "backbone_name": source.backbone,
+        "backbone_weights": source.weights,
+        "notes": list(source.notes),
+    }
+    is_writer = _train_into(folder, root, config, provenance, where)
+    return Trained(run_id, reused=False, is_writer=is_writer)
+
+
+def _train_into(
+    folder: epath.Path,
+    root: Root,
+    config: TrainConfig,
+    provenance: dict[str, Any],
+    where: Where,
+) -> bool:
+    """Train, and write the model's folder; whether this process is the one that did."""
+    wall, cpu = time.monotonic(), time.process_time()
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    strategy = make_strategy(where)
+    dataset = root.dataset(provenance["dataset"])
+    storage.read_manifest(dataset)
+    categories = read_categories(dataset)
+    sources = Sources(root, dataset, provenance["backbone"], categories)
+    chief = is_chief(strategy)
+    if not chief and config.method is Method.CLOSED_FORM:
+        return False  # there is nothing to share
+    if chief:
+        _clear(folder)
+    with tempfile.TemporaryDirectory(prefix="training-") as scratch:
+        tables = read_tables(config, sources, scratch=Path(scratch))
+        counts = {f"pairs_{name}": len(table) for name, table in tables.items()}
+        log.info("training on %s in %d categories", counts, len(categories))
+        model: Trainable
+        if config.method is Method.CLOSED_FORM:
+            model, history = fit_model(tables, categories, config)
+        else:
+            model, history = _train_steps(
+                folder, tables, sources, config, strategy, Path(scratch)
+            )
+    if chief:
+        cost = {
+            "wall_s": round(time.monotonic() - wall, 3),
+            "cpu_s": round(time.process_time() - cpu, 3),
+        }
+        storage.write_json(folder / COST_FILE, cost)
+        manifest = provenance | {"counts": counts}
+        if isinstance(model, PictureModel):
+            if model.tuned:
+                manifest |= _keep_backbone(folder, root, model, provenance)
+            model = model.heads
+        _write_model(folder, model, history, manifest)
+    return chief
+
+
+def _train_steps(
+    folder: epath.Path,
+    tables: Tables,
+    sources: Sources,
+    config: TrainConfig,
+    strategy: tf.distribute.Strategy,
+    scratch: Path,
+) -> tuple[Trainable, dict[str, Any]]:
+    """Train by gradient; the model, and what `history.json` says of it."""
+    chief = is_chief(strategy)
+    checkpoint = tf.train.latest_checkpoint(str(folder / CHECKPOINTS))
+    model = untrained_model(
+        config, sources, tables, strategy, goes_on=checkpoint is not None
+    )
+    telemetry = Telemetry(folder) if chief else None
+    # Workers but the chief leave theirs where nobody looks; all go on from the chief's.
+    places = Places(
+        restore=str(folder / CHECKPOINTS),
+        save=str(folder / CHECKPOINTS if chief else scratch / "unused"),
+        telemetry=telemetry,
+    )
+    results = train(model, tables, config, strategy=strategy, places=places)
+    if telemetry:
+        telemetry.close()
+    return model, history_fields(results)
+
+
+def _clear(folder: epath.Path) -> None:
+    """Remove what a killed run left, unless there is something to go on from."""
+    if tf.train.latest_checkpoint(str(folder / CHECKPOINTS)):
+        storage.clear_temporary(folder)
+    else:
+        storage.start_folder(folder)
+
+
+def _keep_backbone(
+    folder: epath.Path, root: Root, model: PictureModel, provenance: dict[str, Any]
+) -> dict[str, Any]:
+    """Keep a backbone that was trained on; returns what the manifest says of it.
+
+    Its features are other ones: whoever ranks with the model needs them.
+    """
+    write_keras_file(model.backbone, folder / BACKBONE_FILE)
+    kept = keep_tuned(
+        model.backbone,
+        root,
+        name=provenance["backbone_name"],
+        tuned_from=provenance["backbone"],
+        run_id=provenance["run_id"],
+    )
+    command = extraction_command(root, provenance["run_date"], kept.path)
+    log.info("the backbone was trained on; for its features run: %s", command)
+    return {
+        "backbone": f"{kept.fingerprint}-{PREPROCESSING}",
+        "backbone_weights": kept.weights,
+        "tuned_from": provenance["backbone"],
+    }
+
+
+def _write_model(
+    folder: epath.Path,
+    model: EmbeddingModel,
+    history: dict[str, Any],
+    manifest: dict[str, Any],
+) -> None:
+    save_model(model, folder)
+    storage.write_json(folder / "history.json", history)
+    manifest["counts"] |= {
+        "epochs": len(history["epochs"]),
+        "parameters": model.count_params(),
+    }
+    if history["best_epoch"]:
+        manifest["counts"]["best_epoch"] = history["best_epoch"]
+    # The checkpoints go last: until the manifest is there, they are what is gone on
+    # from.
+    manifest |= {
+        "categories": model.categories,
+        "weights_sha256": weights_digest(model),
+    }
+    storage.write_manifest(folder, manifest)
+    (folder / CHECKPOINTS).rmtree(missing_ok=True)
