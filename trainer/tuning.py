@@ -40,6 +40,16 @@ def _layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
             yield layer
 
 
+def _set_trainable(backbone: keras.Model, trainable: bool) -> None:
+    """Set it of every layer.
+
+    The backbone's own setter does nothing where the backbone says so already, whatever
+    its layers say (Keras 3.15 with TensorFlow).
+    """
+    for layer in _layers(backbone):
+        layer.trainable = trainable
+
+
 def tuned_layers(backbone: keras.Model, last_stages: int) -> list[keras.layers.Layer]:
     """The layers that are trained, and no other is: batch norms of the backbone never.
 
@@ -59,7 +69,7 @@ def tuned_layers(backbone: keras.Model, last_stages: int) -> list[keras.layers.L
             f"pictures.trainable_stages {last_stages} is more than the backbone has: "
             f"{len(all_stages)}"
         )
-    backbone.trainable = False
+    _set_trainable(backbone, False)
     if not last_stages:
         return []
     kept = [
@@ -82,7 +92,7 @@ def keep_tuned(backbone: keras.Model, root: Root, **origin: str) -> Backbone:
         **origin: its `name`, and what it was made from and by.
     """
     # Its identity is what it computes, not what of it was trained.
-    backbone.trainable = True
+    _set_trainable(backbone, True)
     return keep(backbone, {**origin, "weights": "tuned"}, root)
 
 

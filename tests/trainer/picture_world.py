@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,14 +42,18 @@ CROP = (3, 0, 60, 51)
 SPLITS = ("train",) * 4 + ("validation",)
 COLOURS = ((200, 60, 40), (40, 90, 200))
 SIZES = (
-    "--set=model.global_units=16",
-    "--set=model.local_units=16",
-    "--set=model.embedding_dim=8",
-    "--set=model.dropout=0",
-    "--batch_size=8",
-    "--learning_rate=0.01",
-    "--max_epochs=2",
+    "model.global_units=16",
+    "model.local_units=16",
+    "model.key_units=8",
+    "model.embedding_dim=8",
+    "model.dropout=0.1",
+    "loss.margin=1",  # or the styles would soon be told apart, and losses all be 0
+    "optimizer.learning_rate=0.002",
+    "batch_size=8",
+    "max_epochs=2",
 )
+PICTURES = "input=pictures"
+VARIED = (PICTURES, "pictures.flip=true", "pictures.crop=0.3")
 
 
 def jpeg(name: str, size: tuple[int, int] = (64, 52)) -> bytes:
@@ -156,7 +159,10 @@ def extract(root: Root) -> None:
     write_features(root, records, backbone=feature_store(root))
 
 
-def train(root: Root, *options: str, sizes: Sequence[str] = SIZES) -> Receipt:
+def train(root: Root, *changes: str, preset: str = "paper") -> Receipt:
     """Run the training job."""
-    task.main(["--root", str(root.path), "--run_date", DATE, *sizes, *options])
+    options = [f"--set={change}" for change in (*SIZES, *changes)]
+    task.main(
+        ["--root", str(root.path), "--run_date", DATE, "--preset", preset, *options]
+    )
     return root.receipt(RUN_DATE, Stage.TRAIN)
