@@ -22,7 +22,6 @@ from trainer.closed_form import fit_model
 from trainer.config import Method, TrainConfig
 from trainer.embedding_model import EmbeddingModel
 from trainer.export import save_model, weights_digest
-from trainer.keras_files import write_keras_file
 from trainer.loop import Places, train
 from trainer.pair_table import read_categories
 from trainer.picture_model import PictureModel, Trainable
@@ -223,7 +222,6 @@ def _keep_backbone(
 
     Its features are other ones: whoever ranks with the model needs them.
     """
-    write_keras_file(model.backbone, folder / BACKBONE_FILE)
     kept = keep_tuned(
         model.backbone,
         root,
@@ -231,6 +229,7 @@ def _keep_backbone(
         tuned_from=provenance["backbone"],
         run_id=provenance["run_id"],
     )
+    storage.write_atomic(folder / BACKBONE_FILE, kept.path.read_bytes())
     command = extraction_command(root, provenance["run_date"], kept.path)
     log.info("the backbone was trained on; for its features run: %s", command)
     return {

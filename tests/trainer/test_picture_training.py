@@ -66,9 +66,9 @@ def test_frozen_backbone_on_pictures_trains_as_on_its_features(root: Root) -> No
     # Dropout and all: only that features are kept in float16 makes a difference.
     on_features = epochs_of(root, model_of(root))
     on_pictures = epochs_of(root, model_of(root, PICTURES))
-    assert on_features[-1]["loss"] > 0.1
+    assert on_features[0]["loss"] > 0.3
     for found, expected in zip(on_pictures, on_features, strict=True):
-        assert found == pytest.approx(expected, abs=2e-3)
+        assert found == pytest.approx(expected, abs=5e-3)
 
 
 def test_model_of_pictures_has_the_statistics_of_features(root: Root) -> None:
