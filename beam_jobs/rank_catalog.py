@@ -39,6 +39,8 @@ from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
 from tfrecords_schema.table_folders import published_tables
+from trainer.backbones import MODEL_FILE
+from trainer.vectors import needs_pictures
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +95,8 @@ def _provenance(root: Root, date: datetime.date, top_k: int) -> dict[str, Any]:
     """What the rankings follow from; its digest is part of the version.
 
     Raises:
-        InputError: the champion was trained on features of another backbone.
+        InputError: the champion was trained on features of another backbone, or on
+            none.
     """
     champion = storage.read_json(root.champion)["run_id"]
     manifest = storage.read_manifest(root.model(champion))
@@ -104,7 +107,13 @@ def _provenance(root: Root, date: datetime.date, top_k: int) -> dict[str, Any]:
             f"champion {champion} needs features of backbone "
             f"{manifest['backbone_name']} ({manifest['backbone']}), the run has those "
             f"of {features['backbone']} ({features['features']}); set --backbone of "
-            "beam_jobs.extract_features to the champion's"
+            "beam_jobs.extract_features to the champion's: "
+            f"{root.backbone(manifest['backbone'].partition('-')[0]) / MODEL_FILE}"
+        )
+    if needs_pictures(manifest):
+        raise InputError(
+            f"champion {champion} looks at cells of pictures (pictures.cells), not at "
+            "features, and ranks no catalogue; promote another model"
         )
     return {
         "code_version": CODE_VERSION,

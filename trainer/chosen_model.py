@@ -14,6 +14,7 @@ from tfrecords_schema.layout import Root
 from trainer.backbones import MODEL_FILE
 from trainer.pictures import PREPROCESSING
 from trainer.pointer import read_pointer
+from trainer.vectors import needs_pictures
 
 CHAMPION = "champion"
 
@@ -46,13 +47,18 @@ def choose_model(root: Root, name: str) -> ChosenModel:
 
     Raises:
         InputError: there is no such model, no champion, or the model's features were
-            made from other pixels than this code makes.
+            made from other pixels than this code makes, or it has none.
     """
     run_id = _champion(root) if name == CHAMPION else name
     folder = root.model(run_id)
     if not folder.exists():
         raise InputError(f"--model {run_id}: {folder} does not exist")
     manifest = storage.read_manifest(folder)
+    if needs_pictures(manifest):
+        raise InputError(
+            f"--model {run_id} looks at cells of pictures (pictures.cells), not at "
+            "features: it can be evaluated, but neither ranks a catalogue nor is served"
+        )
     fingerprint, _, preprocessing = manifest["backbone"].partition("-")
     if preprocessing != PREPROCESSING:
         raise InputError(

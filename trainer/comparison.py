@@ -21,7 +21,7 @@ from trainer.scene_features import RecentScenes
 from trainer.scorers import DistanceBlock, Scorer, checked_distances
 from trainer.training import Source
 from trainer.variants import REFERENCE, Group
-from trainer.vectors import category_vectors
+from trainer.vectors import open_vectors
 
 BASELINE_GROUP = "baseline"
 NEGATIVES = 10
@@ -137,7 +137,7 @@ def measure(
         fit_linear(read_pairs(dataset, Split.TRAIN), features, scenes),
     ]
     for run_id in dict.fromkeys(entry.run_id for entry in entries):
-        vectors = category_vectors(load_model(root.model(run_id)), scenes)
+        vectors = open_vectors(root, load_model(root.model(run_id)), scenes)
         scored.append(scorers.ModelScorer(run_id, vectors))
     parts: dict[str, list[np.ndarray]] = {scorer.name: [] for scorer in scored}
     for category in eval_set.pairs:

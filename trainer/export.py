@@ -18,6 +18,7 @@ from trainer.keras_files import write_keras_file
 from trainer.linear_model import LinearStyleModel
 from trainer.model import StyleModel
 from trainer.pair_vectors import ProductVectors, SceneVectors
+from trainer.vectors import needs_pictures
 
 MODEL_FILE = "model.keras"
 KINDS = (StyleModel, LinearStyleModel)
@@ -76,6 +77,7 @@ class ExportedModel:
 
         As with `embed_products`, which are the `vectors` of these.
         """
+        self._check_features()
         # At least one block, for its shapes.
         starts = range(0, max(1, len(pooled)), _BATCH)
         return _joined(self._embed_block(pooled[at : at + _BATCH]) for at in starts)
@@ -90,6 +92,7 @@ class ExportedModel:
         self, pooled: np.ndarray, regions: np.ndarray, categories: Sequence[str]
     ) -> SceneVectors:
         """Vectors of scenes; arguments and errors as those of `embed_scenes`."""
+        self._check_features()
         numbers = np.array([self._number(name) for name in categories], np.int32)
         return _joined(
             self._model.scene_vectors(
@@ -181,7 +184,16 @@ class ExportedModel:
         nothing = np.empty((0, len(self._numbers), self._empty().shape[1]), np.float32)
         return np.concatenate(blocks or [nothing])
 
+    def _check_features(self) -> None:
+        if needs_pictures(self.manifest):
+            raise InputError(
+                f"model {self.manifest['run_id']} looks at cells of pictures "
+                "(pictures.cells), not at cached features: it can be evaluated, but "
+                "neither ranks a catalogue nor is served"
+            )
+
     def _check_queries(self) -> None:
+        self._check_features()
         if not self.has_queries:
             sizes = self._model.sizes
             squared = str(sizes.squared).lower()

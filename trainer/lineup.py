@@ -16,7 +16,7 @@ from trainer.eval_set import EvalPair, EvalSet, load_eval_set, read_pairs
 from trainer.linear_baseline import fit_linear
 from trainer.rival import Rival, find_rival
 from trainer.scene_features import Features, RecentScenes
-from trainer.vectors import StyleModel, category_vectors
+from trainer.vectors import StyleModel, open_vectors
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -81,6 +81,7 @@ def open_lineup(
             f"model {train['model']} is for backbone {model.manifest['backbone']}, and "
             f"the train receipt names features of {fingerprint}; run train again"
         )
+    _check_features(root, model)
     _check_categories(model, eval_set, train)
     scenes = RecentScenes(features)
     rival = find_rival(
@@ -92,7 +93,7 @@ def open_lineup(
         categories=eval_set.pairs,
         open_model=open_model,
     )
-    vectors = category_vectors(model, scenes)
+    vectors = open_vectors(root, model, scenes)
     main = scorers.ModelScorer(model.manifest["preset"], vectors)
     others: list[scorers.Scorer] = [
         scorers.RandomScorer(),
@@ -112,6 +113,21 @@ def open_lineup(
         validation=read_pairs(dataset, Split.VALIDATION),
         features=features,
         scenes=scenes,
+    )
+
+
+def _check_features(root: Root, model: StyleModel) -> None:
+    """See that the features of a backbone that was trained on have been computed."""
+    manifest = model.manifest
+    store = root.feature_store(manifest["backbone"])
+    if "tuned_from" not in manifest or store.exists():
+        return
+    from trainer.tuning import extraction_command  # imports TensorFlow
+
+    command = extraction_command(root, manifest["run_date"], manifest["backbone"])
+    raise InputError(
+        f"model {manifest['run_id']} was trained together with its backbone, of which "
+        f"there are no features yet; run {command}"
     )
 
 

@@ -41,10 +41,12 @@ class Place(NamedTuple):
     Attributes:
         sha256: the picture.
         crop: the part; None for all of it.
+        blanked: what is covered in it; None for nothing.
     """
 
     sha256: str
     crop: PixelBox | None = None
+    blanked: PixelBox | None = None
 
     @property
     def scene_key(self) -> str:
@@ -106,7 +108,7 @@ class PictureStore:
         return list(self._pool.map(array, places, views))
 
     def _open(self, place: Place) -> Image.Image:
-        return open_stored(self._jpeg(place.sha256), place.crop)
+        return open_stored(self._jpeg(place.sha256), place.crop, place.blanked)
 
     def _jpeg(self, sha256: str) -> bytes:
         return decode_image(read_located(self._store.index[sha256])).jpeg

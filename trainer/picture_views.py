@@ -18,6 +18,9 @@ from tfrecords_schema.hashing import stable_hash
 from trainer.pictures import picture_array
 from trainer.pictures_config import PicturesConfig
 
+BLANK = (128, 128, 128)
+"""What covers a box; see `beam_jobs.features.feature_transforms`."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class View:
@@ -68,12 +71,15 @@ def draw_view(config: PicturesConfig, *key: object) -> View:
     )
 
 
-def open_stored(jpeg: bytes, crop: PixelBox | None = None) -> Image.Image:
+def open_stored(
+    jpeg: bytes, crop: PixelBox | None = None, blanked: PixelBox | None = None
+) -> Image.Image:
     """Decode a picture of the image store, which holds only checked RGB JPEGs.
 
     Args:
         jpeg: its bytes.
         crop: the part that is taken.
+        blanked: what is covered beforehand.
 
     Raises:
         OSError: or SyntaxError or ValueError, as Pillow does on broken bytes.
@@ -81,6 +87,8 @@ def open_stored(jpeg: bytes, crop: PixelBox | None = None) -> Image.Image:
     with Image.open(io.BytesIO(jpeg), formats=("JPEG",)) as image:
         image.load()
         whole = image.convert("RGB")
+    if blanked:
+        whole.paste(BLANK, blanked)
     return whole.crop(crop) if crop else whole
 
 

@@ -22,7 +22,7 @@ from trainer.metrics import METRICS
 from trainer.pointer import read_pointer
 from trainer.scene_features import Features
 from trainer.scorers import ModelScorer
-from trainer.vectors import StyleModel, category_vectors
+from trainer.vectors import StyleModel, open_vectors
 
 CHAMPION = "champion"
 """What the metrics of a new model call the champion."""
@@ -78,7 +78,7 @@ def find_rival(
     model = open_model(root.model(opponent))
     obstacle = _obstacle(model, fingerprint, categories)
     if obstacle is None:
-        vectors = category_vectors(model, features)
+        vectors = open_vectors(root, model, features)
         return Rival(opponent, scorer=ModelScorer(CHAMPION, vectors))
     measured_on, recorded = _recorded(root, opponent)
     if measured_on == dataset:

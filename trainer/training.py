@@ -230,10 +230,11 @@ def _keep_backbone(
         run_id=provenance["run_id"],
     )
     storage.write_atomic(folder / BACKBONE_FILE, kept.path.read_bytes())
-    command = extraction_command(root, provenance["run_date"], kept.path)
+    features = f"{kept.fingerprint}-{PREPROCESSING}"
+    command = extraction_command(root, provenance["run_date"], features)
     log.info("the backbone was trained on; for its features run: %s", command)
     return {
-        "backbone": f"{kept.fingerprint}-{PREPROCESSING}",
+        "backbone": features,
         "backbone_weights": kept.weights,
         "tuned_from": provenance["backbone"],
     }

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import keras
-from etils import epath
 
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from trainer.backbones import Backbone, keep
+from trainer.backbones import MODEL_FILE, Backbone, keep
 
 
 def stages(backbone: keras.Model) -> list[list[keras.layers.Layer]]:
@@ -96,8 +95,15 @@ def keep_tuned(backbone: keras.Model, root: Root, **origin: str) -> Backbone:
     return keep(backbone, {**origin, "weights": "tuned"}, root)
 
 
-def extraction_command(root: Root, run_date: str, file: epath.Path) -> str:
-    """The command that computes a kept backbone's features."""
+def extraction_command(root: Root, run_date: str, features: str) -> str:
+    """The command that computes the features of a kept backbone.
+
+    Args:
+        root: where it is kept.
+        run_date: whose data set the features are of.
+        features: name of their store.
+    """
+    file = root.backbone(features.partition("-")[0]) / MODEL_FILE
     return (
         f"python -m beam_jobs.extract_features --root={root.path} "
         f"--run_date={run_date} --backbone={file}"

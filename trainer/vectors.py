@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from tfrecords_schema.layout import Root
 from trainer.eval_set import CategoryTask
 from trainer.pair_vectors import ProductVectors, SceneVectors
 from trainer.scene_features import Features, SceneView
@@ -101,8 +102,29 @@ class CategoryVectors(Protocol):
         ...
 
 
+def needs_pictures(manifest: Mapping[str, Any]) -> bool:
+    """Whether a model looks at what is not cached: the cells of a scene's picture."""
+    config = manifest.get("config", {})
+    return config.get("pictures", {}).get("cells", 0) > 0
+
+
+def open_vectors(root: Root, model: StyleModel, features: Features) -> CategoryVectors:
+    """Those of a model, from what it looks at.
+
+    Args:
+        root: where the pictures are, should it need them.
+        model: an exported model.
+        features: of its backbone.
+    """
+    if needs_pictures(model.manifest):
+        from trainer.picture_vectors import open_picture_vectors  # imports TensorFlow
+
+        return open_picture_vectors(root, model)
+    return category_vectors(model, features)
+
+
 def category_vectors(model: StyleModel, features: Features) -> CategoryVectors:
-    """Those of a model.
+    """Those of a model that looks at features.
 
     Args:
         model: an exported model.

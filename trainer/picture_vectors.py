@@ -1,0 +1,150 @@
+"""Vectors of a model that no cached features can be given to, from the pictures.
+
+Such a model looks at the whole maps of a scene's cells, which are hundreds of times as
+large as a scene's features. Every picture is seen once, and what is kept of it is its
+vectors: of ResNet50's map of 16 cells 13 MB, of their vectors 17 KB.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfrecords_schema.boxes import PixelBox
+from tfrecords_schema.layout import Root
+from trainer.backbones import load_model_file
+from trainer.config import Attention
+from trainer.eval_set import CategoryTask, EvalPair
+from trainer.export import ExportedModel
+from trainer.pair_vectors import ProductVectors, SceneVectors
+from trainer.picture_model import PictureModel
+from trainer.picture_table import PictureStore, PictureTable, Place
+from trainer.preparation import backbone_file
+from trainer.scene_features import SceneView
+from trainer.vectors import StyleModel
+
+log = logging.getLogger(__name__)
+
+_Rows = Mapping[Any, tuple[np.ndarray | None, ...]]
+"""Of each picture one row of every kind of vector."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Seen:
+    """A scene as it is looked at: what its vectors follow from."""
+
+    place: Place
+    category: int
+
+
+class PictureVectors:
+    """See `vectors.CategoryVectors`."""
+
+    def __init__(
+        self, exported: ExportedModel, model: PictureModel, store: PictureStore
+    ) -> None:
+        """Join what there is of a model.
+
+        Args:
+            exported: its heads.
+            model: the same with their backbone.
+            store: with all pictures of the pairs.
+        """
+        self._exported = exported
+        self._model = model
+        self._store = store
+        self._scenes: dict[_Seen, tuple[np.ndarray | None, ...]] = {}
+        self._products: dict[str, tuple[np.ndarray | None, ...]] = {}
+
+    def distances(
+        self, task: CategoryTask, rows: slice, view: SceneView = SceneView.CROP
+    ) -> np.ndarray:
+        """See `CategoryVectors.distances`."""
+        return self._exported.distances(
+            self._scenes_of(task, rows, view), self._products_of(task.pictures)
+        )
+
+    def attention(self, task: CategoryTask, rows: slice) -> np.ndarray:
+        """See `CategoryVectors.attention`."""
+        own = [task.pictures[n] for n in task.picture_of[task.positives[rows]]]
+        return self._exported.attention(
+            self._scenes_of(task, rows, SceneView.CROP), self._products_of(own)
+        )
+
+    def _products_of(self, pictures: Sequence[str]) -> ProductVectors:
+        new = sorted(set(pictures) - self._products.keys())
+        if new:
+            table = PictureTable(self._store, [Place(sha256) for sha256 in new])
+            found = self._model.product_vectors(table)
+            self._products |= _by_row(new, found)
+            log.info("%d pictures of products seen", len(new))
+        return ProductVectors(*_stacked(self._products, pictures))
+
+    def _scenes_of(
+        self, task: CategoryTask, rows: slice, view: SceneView
+    ) -> SceneVectors:
+        category = self._category(task.category)
+        wanted = [_Seen(_place(pair, view), category) for pair in task.pairs[rows]]
+        new = [seen for seen in dict.fromkeys(wanted) if seen not in self._scenes]
+        if new:
+            places = [seen.place for seen in new]
+            found = self._model.scene_vectors(
+                PictureTable(self._store, places),
+                PictureTable(self._store, places, cells=self._model.cells),
+                np.full(len(new), category, np.int32),
+            )
+            self._scenes |= _by_row(new, found)
+            log.info("%d scenes seen, %s", len(new), view.value)
+        return SceneVectors(*_stacked(self._scenes, wanted))
+
+    def _category(self, name: str) -> int:
+        """Its number, or 0 where a scene's vectors are those of any category."""
+        if self._model.sizes.attention is not Attention.CATEGORY:
+            return 0
+        return self._model.categories.index(name)
+
+
+def open_picture_vectors(root: Root, exported: StyleModel) -> PictureVectors:
+    """The vectors of a model under a root.
+
+    Args:
+        root: with its backbone and the pictures.
+        exported: what `load_model` gave, trained on pictures.
+
+    Raises:
+        InputError: the backbone is not there.
+    """
+    assert isinstance(exported, ExportedModel)
+    manifest = exported.manifest
+    backbone = load_model_file(backbone_file(root, manifest["backbone"]))
+    cells = manifest["config"]["pictures"]["cells"]
+    model = PictureModel(backbone, exported.network, cells=cells)
+    return PictureVectors(exported, model, PictureStore(root.image_store))
+
+
+def _place(pair: EvalPair, view: SceneView) -> Place:
+    match view:
+        case SceneView.CROP:
+            return Place(pair.scene_sha256, PixelBox(*pair.crop_px))
+        case SceneView.WHOLE:
+            return Place(pair.scene_sha256)
+        case SceneView.BLANKED:
+            return Place(pair.scene_sha256, blanked=PixelBox(*pair.box_px))
+
+
+def _by_row(
+    keys: Sequence[Any], vectors: SceneVectors | ProductVectors
+) -> dict[Any, tuple[np.ndarray | None, ...]]:
+    return {
+        key: tuple(None if part is None else part[n] for part in vectors)
+        for n, key in enumerate(keys)
+    }
+
+
+def _stacked(kept: _Rows, keys: Sequence[Any]) -> list[np.ndarray | None]:
+    columns = zip(*(kept[key] for key in keys), strict=True)
+    return [None if rows[0] is None else np.stack(rows) for rows in columns]
