@@ -27,7 +27,7 @@ from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Receipt, Root, Stage
 from tfrecords_schema.records import FeatureRecord, product_key, scene_key
-from trainer import task
+from trainer import task, training
 from trainer.config import TrainConfig
 from trainer.export import load_model, weights_digest
 
@@ -270,7 +270,7 @@ def test_defaults_on_the_command_line_are_those_of_the_config(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     root = make_root(tmp_path)
-    monkeypatch.setattr(task, "_train_into", stop_with_config)
+    monkeypatch.setattr(training, "_train_into", stop_with_config)
     with pytest.raises(Stopped) as stopped:
         task.main(["--root", str(root.path), "--run_date", DATE])
     assert stopped.value.args == (TrainConfig(),)
