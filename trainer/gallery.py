@@ -9,19 +9,35 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from tfrecords_schema.hashing import stable_hash
-from trainer.eval_set import CategoryTask, EvalPair
+from trainer.eval_set import CategoryTask
 from trainer.metric_rows import DIGITS
 
 GALLERY_SIZE = 12
 TOP = 6
 
 
-def choose_pairs(pairs: Sequence[EvalPair], *, seed: int) -> tuple[str, ...]:
+class Choosable(Protocol):
+    """What a pair is chosen by."""
+
+    @property
+    def pair_id(self) -> str:
+        """Its identity."""
+
+    @property
+    def scene_group(self) -> str:
+        """Of scenes with the same content."""
+
+    @property
+    def category(self) -> str:
+        """Of its product."""
+
+
+def choose_pairs(pairs: Sequence[Choosable], *, seed: int) -> tuple[str, ...]:
     """Ids of the pairs to show, at most `GALLERY_SIZE`, in the order to show them.
 
     Each next one comes from the scenes, then the categories, shown least so far.

@@ -22,18 +22,12 @@ from PIL import Image
 from tfrecords_schema.errors import CorruptRecordError, InputError
 from tfrecords_schema.records import decode_image
 from tfrecords_schema.segments import SegmentStore
+from trainer import heat
 from trainer.nearest import RankedProduct
 from trainer.pictures import PictureLimits, open_picture
 
 SCENE_PX, TILE_PX = 480, 240  # longer sides: twice those on the page, for dense screens
 _QUALITY = 80
-
-_STOPS = (0.0, 0.35, 0.7, 1.0)
-_COLOURS = ((24, 18, 60), (136, 34, 106), (240, 96, 60), (252, 244, 164))
-"""From no attention to the most, those of the report: dark to light."""
-_EVEN_SHARE = 0.4
-"""Heat of a cell with an even share of the attention, where none has much more: a map
-that looks nowhere in particular must not look like one that does."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -156,7 +150,8 @@ def render_page(
         notes=manifest["notes"],
         scenes=[_scene(prediction, pictures) for prediction in predictions],
         heat=[
-            (stop, _rgb(colour)) for stop, colour in zip(_STOPS, _COLOURS, strict=True)
+            (stop, _rgb(colour))
+            for stop, colour in zip(heat.STOPS, heat.COLOURS, strict=True)
         ],
     )
 
@@ -191,8 +186,7 @@ def grid_cells(attention: np.ndarray, width: int, height: int) -> tuple[Cell, ..
         height: of the picture.
     """
     rows, cols = attention.shape
-    even = 1.0 / attention.size
-    heat = attention / max(float(attention.max()), min(1.0, even / _EVEN_SHARE))
+    fills = np.rint(heat.colours(heat.heat(attention))).astype(int)
     across, down = width / cols, height / rows
     return tuple(
         Cell(
@@ -200,17 +194,12 @@ def grid_cells(attention: np.ndarray, width: int, height: int) -> tuple[Cell, ..
             round(row * down, 2),
             round(across, 2),
             round(down, 2),
-            _heat_colour(float(heat[row, col])),
+            _rgb(fills[row, col].tolist()),
             f"{float(attention[row, col]):.1%}",
         )
         for row in range(rows)
         for col in range(cols)
     )
-
-
-def _heat_colour(heat: float) -> str:
-    channels = zip(*_COLOURS, strict=True)
-    return _rgb([round(float(np.interp(heat, _STOPS, c))) for c in channels])
 
 
 def _rgb(colour: Sequence[int]) -> str:

@@ -1,4 +1,4 @@
-"""What people and machines may look at while a model trains: curves and JSON lines."""
+"""What to look at while a model trains: curves, pictures and JSON lines."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import tensorflow as tf
 from etils import epath
 
 from tfrecords_schema import storage
-from trainer.model import StyleModel
-from trainer.picture_model import PictureModel
+from trainer.picture_model import PictureModel, Trainable
 from trainer.train_state import EpochResult
+from trainer.validation_views import ValidationViews
 
 WINDOWS_FILE = "windows.jsonl"
 
@@ -21,18 +21,23 @@ class Telemetry:
     """Files of a run, beside its checkpoints.
 
     `windows.jsonl` has one line a window of steps: step, loss, learning rate and pairs
-    a second. `tensorboard/` has the curves of windows and epochs, and histograms of the
-    weights.
+    a second. `tensorboard/` has the curves of windows and epochs, histograms of the
+    weights and, of the validation split, attention pictures and product vectors.
     """
 
-    def __init__(self, folder: epath.Path) -> None:
+    def __init__(
+        self, folder: epath.Path, views: ValidationViews | None = None
+    ) -> None:
         """Set where to write.
 
         Args:
             folder: of the run.
+            views: of the validation split; None for none.
         """
         self._file = folder / WINDOWS_FILE
-        self._writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
+        self._tensorboard = folder / "tensorboard"
+        self._writer = tf.summary.create_file_writer(str(self._tensorboard))
+        self._views = views
         self._windows: list[dict[str, Any]] = []
 
     def forget_after(self, step: int) -> None:
@@ -48,7 +53,7 @@ class Telemetry:
             for name, value in figures.items():
                 tf.summary.scalar(f"window/{name}", value)
 
-    def epoch(self, result: EpochResult, model: StyleModel | PictureModel) -> None:
+    def epoch(self, result: EpochResult, model: Trainable | PictureModel) -> None:
         """Note the figures of an epoch, and write everything."""
         with self._writer.as_default(step=result.epoch):
             for name, value in dataclasses.asdict(result).items():
@@ -56,10 +61,22 @@ class Telemetry:
                     tf.summary.scalar(f"epoch/{name}", value)
             for weight in model.trainable_variables:
                 tf.summary.histogram(weight.path, weight.value)
+            if self._views and result.epoch.bit_count() == 1:
+                # In epochs 1, 2, 4 …: what attention looks at settles early.
+                self._views.attention(model, "attention")
         self._writer.flush()
         lines = [json.dumps(window, sort_keys=True) for window in self._windows]
         storage.write_atomic(self._file, "".join(f"{x}\n" for x in lines).encode())
 
-    def close(self) -> None:
-        """Close the curves."""
+    def close(self, model: Trainable, best_epoch: int) -> None:
+        """Show the model that is kept, and close the curves.
+
+        Args:
+            model: with the weights of its best epoch.
+            best_epoch: which one that is.
+        """
+        if self._views:
+            with self._writer.as_default(step=best_epoch):
+                self._views.attention(model, "attention of the best epoch")
+            self._views.products(model, self._tensorboard)
         self._writer.close()

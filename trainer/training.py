@@ -15,6 +15,7 @@ import tensorflow as tf
 from etils import epath
 
 from tfrecords_schema import storage
+from tfrecords_schema.codes import Split
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root, Stage
 from trainer.backbones import MODEL_FILE as BACKBONE_FILE
@@ -28,10 +29,12 @@ from trainer.picture_model import PictureModel, Trainable
 from trainer.pictures import PREPROCESSING
 from trainer.preparation import Sources, Tables, read_tables, untrained_model
 from trainer.presets import Preset
+from trainer.showcase import read_showcase
 from trainer.strategy import Where, is_chief, make_strategy
 from trainer.telemetry import Telemetry
-from trainer.train_state import history_fields
+from trainer.train_state import best_epoch, history_fields
 from trainer.tuning import extraction_command, keep_tuned
+from trainer.validation_views import ValidationViews
 
 log = logging.getLogger(__name__)
 
@@ -194,7 +197,14 @@ def _train_steps(
     model = untrained_model(
         config, sources, tables, strategy, goes_on=checkpoint is not None
     )
-    telemetry = Telemetry(folder) if chief else None
+    telemetry = None
+    if chief:
+        validation = tables[Split.VALIDATION.value]
+        showcase = read_showcase(
+            sources.dataset, Split.VALIDATION, validation, seed=config.seed
+        )
+        views = ValidationViews(validation, showcase, sources.root.image_store)
+        telemetry = Telemetry(folder, views)
     # Workers but the chief leave theirs where nobody looks; all go on from the chief's.
     places = Places(
         restore=str(folder / CHECKPOINTS),
@@ -203,7 +213,7 @@ def _train_steps(
     )
     results = train(model, tables, config, strategy=strategy, places=places)
     if telemetry:
-        telemetry.close()
+        telemetry.close(model, best_epoch(results))
     return model, history_fields(results)
 
 
