@@ -74,6 +74,7 @@ def read_pairs(
     categories: Sequence[str],
     scratch: Path,
     with_regions: bool = True,
+    held_out_negatives: bool = True,
 ) -> PairTable:
     """Read a split's pairs and their features.
 
@@ -84,11 +85,12 @@ def read_pairs(
         categories: names, in the order of the model's table.
         scratch: an existing folder for the mapped regions.
         with_regions: whether they are read at all; else there are none of them.
+        held_out_negatives: see `config.LossConfig`.
 
     Raises:
         InputError: the split is empty, a pair has no negative, or features are missing.
     """
-    rows = _read_rows(dataset, split, categories)
+    rows = _read_rows(dataset, split, categories, held_out_negatives)
     keys = [place.scene_key for place in rows.scenes]
     regions = np.empty((len(keys), 0, 0), np.float16)
     if with_regions:
@@ -108,6 +110,7 @@ def read_picture_pairs(
     *,
     categories: Sequence[str],
     cells: int,
+    held_out_negatives: bool = True,
 ) -> PairTable:
     """Read a split's pairs, and see that all their pictures can be decoded.
 
@@ -117,12 +120,13 @@ def read_picture_pairs(
         store: with every picture of the data set.
         categories: names, in the order of the model's table.
         cells: that scenes are cut into, in either direction; 0 for none.
+        held_out_negatives: see `config.LossConfig`.
 
     Raises:
         InputError: the split is empty, a pair has no negative, or a picture is missing
             or broken.
     """
-    rows = _read_rows(dataset, split, categories)
+    rows = _read_rows(dataset, split, categories, held_out_negatives)
     store.check(place.sha256 for place in (*rows.scenes, *rows.products))
     return PairTable(
         scenes=PictureTable(store, rows.scenes),
@@ -147,13 +151,17 @@ class _Rows:
     columns: dict[str, Any]
 
 
-def _read_rows(dataset: epath.Path, split: Split, categories: Sequence[str]) -> _Rows:
-    rows = [
-        row
-        for row in dataset_tables.read_rows(dataset / "pairs.parquet")
-        if row["split"] == split
-    ]
+def _read_rows(
+    dataset: epath.Path,
+    split: Split,
+    categories: Sequence[str],
+    held_out_negatives: bool,
+) -> _Rows:
+    every = list(dataset_tables.read_rows(dataset / "pairs.parquet"))
+    rows = [row for row in every if row["split"] == split]
     _check_pairs(rows, dataset, split)
+    if not held_out_negatives:
+        rows = _without(_held_out(every), rows)
     of_product = {
         row["product_id"]: row
         for row in dataset_tables.read_rows(dataset / "products.parquet")
@@ -185,6 +193,26 @@ def _read_rows(dataset: epath.Path, split: Split, categories: Sequence[str]) -> 
         ),
     }
     return _Rows(scenes, [Place(row["sha256"]) for row in kept], columns)
+
+
+def _held_out(rows: Sequence[Mapping[str, Any]]) -> set[str]:
+    """Products that pairs of other splits than train have, and no pair of train."""
+    trained = {row["product_id"] for row in rows if row["split"] == Split.TRAIN}
+    return {row["product_id"] for row in rows} - trained
+
+
+def _without(
+    products: set[str], rows: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Rows without these among their negatives; one that has no others keeps them."""
+    return [
+        {
+            **row,
+            "negative_ids": [n for n in row["negative_ids"] if n not in products]
+            or row["negative_ids"],
+        }
+        for row in rows
+    ]
 
 
 def _check_pairs(

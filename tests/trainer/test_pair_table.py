@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from small_root import (
     BACKBONE,
+    CROP,
     DATASET,
     pair_row,
     product_row,
@@ -162,3 +163,60 @@ def test_empty_split_is_an_error_that_names_it(root: Root, tmp_path: Path) -> No
 def test_split_without_features_is_an_error(root: Root, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="extract_features"):
         read(root, Split.VALIDATION, tmp_path)
+
+
+def test_products_of_held_out_pairs_alone_can_be_left_out_of_the_negatives(
+    tmp_path: Path,
+) -> None:
+    root = Root.of(str(tmp_path / "root"))
+    names = [f"shoe-{n}" for n in range(6)]
+    train = {
+        # In a train pair of its own, in held-out pairs alone, in no pair at all.
+        "shoe-0": ["shoe-1", "shoe-2", "shoe-5"],
+        "shoe-1": ["shoe-2", "shoe-3"],  # nothing would be left
+    }
+    pairs = [
+        pair_row("s1", own, "shoes", negatives=rest) for own, rest in train.items()
+    ]
+    pairs += [
+        pair_row("s2", own, "shoes", split="validation", negatives=["shoe-3"])
+        for own in ("shoe-1", "shoe-2")
+    ]
+    pairs += [pair_row("s3", "shoe-3", "shoes", split="test", negatives=["shoe-1"])]
+    write_dataset(
+        root,
+        products=[product_row(name, "shoes") for name in names],
+        scenes=[
+            scene_row("s1"),
+            scene_row("s2", "validation"),
+            scene_row("s3", "test"),
+        ],
+        pairs=pairs,
+    )
+    write_features(
+        root,
+        [
+            features_of(scene_key(sha(scene), PixelBox(*CROP)), REGIONS[0])
+            for scene in ("s1", "s2", "s3")
+        ]
+        + [features_of(product_key(sha(name))) for name in names],
+    )
+    found = {}
+    for counted in (True, False):
+        table = read_pairs(
+            root.dataset(DATASET),
+            Split.TRAIN,
+            FeatureReader(root.feature_store(BACKBONE)),
+            categories=["shoes"],
+            scratch=tmp_path,
+            held_out_negatives=counted,
+        )
+        features = {
+            features_of(product_key(sha(name))).pooled.tobytes(): name for name in names
+        }
+        found[counted] = [
+            [features[np.asarray(table.products)[row].tobytes()] for row in rows]
+            for rows in table.negatives
+        ]
+    assert found[True] == list(train.values())
+    assert found[False] == [["shoe-1", "shoe-5"], ["shoe-2", "shoe-3"]]
