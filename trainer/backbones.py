@@ -14,20 +14,18 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import inspect
-import json
 import logging
 import sys
 import zipfile
 from collections.abc import Callable
-from typing import Any
 
 import keras
-import numpy as np
 from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
+from trainer.backbone_identity import fingerprint
 from trainer.keras_files import write_keras_file
 
 log = logging.getLogger(__name__)
@@ -38,9 +36,6 @@ _MIDDLE_PX = 14  # the map at a sixteenth of the input: ResNet50's conv4_block6_
 _SEED = 0
 MODEL_FILE = "backbone.keras"
 
-Forward = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-"""[n, 224, 224, 3] to pooled [n, global_dim] and regions [n, rows, cols, region_dim],
-both float32."""
 _Shape = tuple[int | None, ...]
 
 
@@ -154,29 +149,6 @@ def _has_form(inputs: dict[str, _Shape], outputs: dict[str, _Shape]) -> bool:
     )
 
 
-def compile_forward(model: keras.Model) -> Forward:
-    """The model's forward pass as one compiled function of NumPy arrays."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        def call(images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-            outputs = model(tf.cast(images, tf.float32), training=False)
-            return outputs["global"], outputs["regions"]
-
-        run = tf.function(call, jit_compile=True)
-    else:
-
-        def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            outputs = model.predict_on_batch(images)
-            return outputs["global"], outputs["regions"]
-
-    def forward(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        pooled, regions = run(images)
-        return np.asarray(pooled), np.asarray(regions)
-
-    return forward
-
-
 def _application(name: str) -> tuple[keras.Model, str]:
     """A `keras.applications` model in the form of a backbone, and its weights."""
     build, preprocess = _find_application(name)
@@ -236,51 +208,6 @@ def _middle_map(base: keras.Model) -> keras.KerasTensor:
             f"--backbone {base.name} has no map of {_MIDDLE_PX} × {_MIDDLE_PX}"
         )
     return maps[-1]
-
-
-def fingerprint(model: keras.Model) -> str:
-    """Hash of a backbone's layers, their settings and wiring, and its weights."""
-    hasher = hashlib.sha256()
-    hasher.update(json.dumps(_nameless(model.get_config()), sort_keys=True).encode())
-    for weight in model.weights:
-        array = np.ascontiguousarray(weight)
-        hasher.update(f"{array.shape}{array.dtype}".encode())
-        hasher.update(array.tobytes())
-    return hasher.hexdigest()[:16]
-
-
-def _nameless(network: dict[str, Any]) -> dict[str, Any]:
-    """A network's configuration with each layer's place for its name.
-
-    Keras counts names in a process: the same network has others the next time.
-    """
-    places = {
-        layer["config"]["name"]: place for place, layer in enumerate(network["layers"])
-    }
-
-    def renamed(value: Any) -> Any:
-        match value:
-            case dict():
-                return {key: renamed(item) for key, item in value.items()}
-            case [str(name), int(node), int(tensor)] if name in places:
-                return [places[name], node, tensor]
-            case list() | tuple():
-                return [renamed(item) for item in value]
-        return value
-
-    layers = []
-    for layer in network["layers"]:
-        settings = {k: v for k, v in layer["config"].items() if k != "name"}
-        nested = "layers" in settings
-        layers.append(
-            {
-                "class": layer["class_name"],
-                "settings": _nameless(settings) if nested else settings,
-                # A sequence has no wiring to tell.
-                "inputs": renamed(layer.get("inbound_nodes")),
-            }
-        )
-    return {"layers": layers, "outputs": renamed(network.get("output_layers"))}
 
 
 def grid_pooling(rows: int, cols: int, grid: int) -> keras.layers.Layer:

@@ -27,10 +27,11 @@ from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import product_key
-from trainer.backbones import Forward, compile_forward, load_model_file
+from trainer.backbones import load_model_file
 from trainer.chosen_model import CHAMPION, ChosenModel, choose_model
 from trainer.export import ExportedModel, load_model
 from trainer.features import FeatureReader
+from trainer.forward import Forward, compile_forward
 from trainer.metric_table import align
 from trainer.nearest import Product, nearest_products
 from trainer.pictures import PictureLimits, picture_array, read_picture

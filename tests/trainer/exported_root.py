@@ -19,8 +19,9 @@ from tfrecords_schema import storage
 from tfrecords_schema.layout import Receipt, Root, Stage
 from tfrecords_schema.records import ImageRecord, encode_image, product_key, scene_key
 from tfrecords_schema.segments import SegmentStore
-from trainer.backbones import compile_forward, fingerprint
+from trainer.backbone_identity import fingerprint
 from trainer.export import save_model, weights_digest
+from trainer.forward import compile_forward
 from trainer.keras_files import write_keras_file
 from trainer.model import StyleModel
 

@@ -32,7 +32,8 @@ from tfrecords_schema.records import (
     scene_key,
 )
 from trainer import task
-from trainer.backbones import compile_forward, load_model_file, resolve_backbone
+from trainer.backbones import load_model_file, resolve_backbone
+from trainer.forward import compile_forward
 from trainer.picture_views import open_stored
 from trainer.pictures import PREPROCESSING, picture_array
 

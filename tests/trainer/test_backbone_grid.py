@@ -12,13 +12,9 @@ from tiny_backbone import write_tiny_backbone
 
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from trainer.backbones import (
-    _wrap,
-    compile_forward,
-    fingerprint,
-    load_model_file,
-    resolve_backbone,
-)
+from trainer.backbone_identity import fingerprint
+from trainer.backbones import _wrap, load_model_file, resolve_backbone
+from trainer.forward import compile_forward
 
 MAP_SIDE = 14
 

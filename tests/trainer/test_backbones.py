@@ -14,13 +14,9 @@ from tiny_backbone import GLOBAL_DIM, REGIONS, tiny_backbone, write_tiny_backbon
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from trainer.backbones import (
-    Backbone,
-    compile_forward,
-    fingerprint,
-    load_model_file,
-    resolve_backbone,
-)
+from trainer.backbone_identity import fingerprint
+from trainer.backbones import Backbone, load_model_file, resolve_backbone
+from trainer.forward import compile_forward
 from trainer.model import StyleModel
 
 APPLICATION = "MobileNet"  # the one with the fewest layers, so the quickest to build

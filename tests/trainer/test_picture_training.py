@@ -26,7 +26,8 @@ from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from trainer import loop
-from trainer.backbones import fingerprint, load_model_file, resolve_backbone
+from trainer.backbone_identity import fingerprint
+from trainer.backbones import load_model_file, resolve_backbone
 from trainer.export import load_model
 from trainer.tuning import stages
 

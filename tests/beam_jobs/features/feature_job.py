@@ -38,7 +38,7 @@ from tfrecords_schema.records import (
     product_key,
     scene_key,
 )
-from trainer.backbones import Forward
+from trainer.forward import Forward
 
 SIZE = (90, 120)
 ABOVE, BESIDE = PixelBox(0, 0, 90, 48), PixelBox(0, 0, 40, 120)
