@@ -54,6 +54,12 @@ def _incremental() -> list[Row]:
     return incremental_share()
 
 
+def _train() -> list[Row]:
+    from tests.bench.train import train_cached_vs_article
+
+    return train_cached_vs_article()
+
+
 # Imported when run: the night must be measured from a small process.
 BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
     ("run_wall_s", "run_peak_rss_mib"): _run_night,
@@ -62,6 +68,7 @@ BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
     ("build_vs_pool",): _build,
     ("build_vs_pool_stl",): _build_stl,
     ("features_vs_forward",): _features,
+    ("train_cached_vs_article",): _train,
     ("incremental_share", "incremental_peak_mib"): _incremental,
 }
 

@@ -1,6 +1,8 @@
 """Train the planted table somewhere and save weights and figures; run as a program.
 
-python replica_run.py one|mirrored|hosts OUT.npz [field=value ...]
+python replica_run.py one|mirrored|hosts OUT.npz [root=FOLDER] [field=value ...]
+
+With a root its pictures are trained on instead of the planted table.
 """
 
 from __future__ import annotations

@@ -1,0 +1,149 @@
+"""Training on cached features against the article's way: the backbone in every step."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from examples.lookbook.generate import generate
+from tests.bench.rows import Row
+from tests.small_root import sha, write_segment
+from tfrecords_schema.layout import Root
+from tfrecords_schema.records import ImageRecord, encode_image
+from trainer.backbones import load_model_file, resolve_backbone
+from trainer.batches import Batches
+from trainer.config import TrainConfig
+from trainer.optimizers import make_optimizer
+from trainer.pair_table import PairTable
+from trainer.picture_model import Trainable
+from trainer.picture_table import PictureStore, PictureTable, Place
+from trainer.preparation import make_model, make_picture_model
+from trainer.presets import PRESETS, Preset
+from trainer.steps import make_step
+
+PAIRS, PRODUCTS = 1_024, 256
+PICTURES = 96
+"""Files that the article's rows are of: what a picture shows does not matter here."""
+
+WARM_STEPS = 1  # in which the step is compiled and memory is taken
+STEPS = {Preset.PAPER: 200, Preset.ARTICLE: 2}
+"""A minute of each on two cores that have nothing else to do."""
+
+CATEGORIES = ["hats", "shoes"]
+GLOBAL_DIM, REGIONS = 2_048, (49, 1_024)  # of ResNet50
+MIN_RATIO = 100
+
+
+def train_cached_vs_article() -> list[Row]:
+    """Both as `trainer.task` runs them: batches from tf.data, gradients, the optimizer.
+
+    A triplet is a pair with one mined negative. The backbone is ResNet50 in either
+    case; that of the cached features ran once, before, and is not counted.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        root = Root.of(f"{scratch}/root")
+        cached_s = _step_s(Preset.PAPER, *_cached())
+        article_s = _step_s(Preset.ARTICLE, *_article(root, Path(scratch)))
+    cached = PRESETS[Preset.PAPER].batch_size / cached_s
+    article = PRESETS[Preset.ARTICLE].batch_size / article_s
+    return [
+        Row(
+            name="train_cached_vs_article",
+            value=cached,
+            unit="triplets/s",
+            against=f"preset article, {article:.3f} triplets/s, {article_s:.1f} s a "
+            f"step of {PRESETS[Preset.ARTICLE].batch_size}",
+            ratio=cached / article,
+            goal=f">= {MIN_RATIO}",
+        )
+    ]
+
+
+def _step_s(preset: Preset, model: Trainable, table: PairTable) -> float:
+    """Seconds of a step, the mean of some."""
+    config: TrainConfig = PRESETS[preset]
+    optimizer = make_optimizer(config, model)
+    optimizer.build(model.trainable_variables)
+    step = make_step(model, optimizer, config, tf.distribute.get_strategy())
+    steps = STEPS[preset]
+    started, loss = 0.0, tf.constant(0.0)
+    for number, batch in enumerate(
+        Batches(table, config).dataset(0, WARM_STEPS + steps)
+    ):
+        if number == WARM_STEPS:
+            float(loss)  # until all is done
+            started = time.perf_counter()
+        loss = step(batch)
+    float(loss)
+    return (time.perf_counter() - started) / steps
+
+
+def _cached() -> tuple[Trainable, PairTable]:
+    generator = np.random.default_rng(0)
+
+    def features(*shape: int) -> np.ndarray:
+        return generator.standard_normal(shape, np.float32).astype(np.float16)
+
+    table = PairTable(
+        scenes=features(PAIRS, GLOBAL_DIM),
+        regions=features(PAIRS, *REGIONS),
+        products=features(PRODUCTS, GLOBAL_DIM),
+        **_columns(),
+    )
+    keras.utils.set_random_seed(0)
+    return make_model(PRESETS[Preset.PAPER], table, CATEGORIES), table
+
+
+def _article(root: Root, scratch: Path) -> tuple[Trainable, PairTable]:
+    config = PRESETS[Preset.ARTICLE]
+    files = _pictures(scratch / "catalog")
+    records = {}
+    for number, file in enumerate(files):
+        name = sha(str(number))
+        records[name] = encode_image(ImageRecord(name, file.read_bytes(), 400, 600))
+    write_segment(root.image_store, records)
+    store, names = PictureStore(root.image_store), list(records)
+
+    def places(count: int) -> list[Place]:
+        return [Place(names[number % len(names)]) for number in range(count)]
+
+    table = PairTable(
+        scenes=PictureTable(store, places(PAIRS)),
+        regions=PictureTable(store, places(PAIRS), cells=config.pictures.cells),
+        products=PictureTable(store, places(PRODUCTS)),
+        **_columns(),
+    )
+    backbone = load_model_file(resolve_backbone("ResNet50", root).path)
+    return make_picture_model(config, backbone, CATEGORIES), table
+
+
+def _pictures(folder: Path) -> Sequence[Path]:
+    generate(folder, scenes=PICTURES // 2, seed=7)
+    files = sorted(folder.rglob("*.jpg"))[:PICTURES]
+    if len(files) < PICTURES:
+        raise AssertionError(f"the look-book has {len(files)} pictures, not {PICTURES}")
+    return files
+
+
+def _columns() -> dict[str, Any]:
+    """The rows of both tables: each pair has one product and eight negatives."""
+    generator = np.random.default_rng(1)
+    drawn = np.array(
+        [generator.choice(PRODUCTS, 9, replace=False) for _ in range(PAIRS)]
+    )
+    return {
+        "scene": np.arange(PAIRS),
+        "positive": drawn[:, 0],
+        "negatives": list(drawn[:, 1:]),
+        "alike": [row[:1] for row in drawn],
+        "category": np.zeros(PAIRS, np.int32),
+        "product_category": np.zeros(PRODUCTS, np.int32),
+        "group": np.arange(PAIRS),
+    }
