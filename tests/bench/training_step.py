@@ -1,0 +1,185 @@
+"""A training step against its bare matrix products, and its input against the step."""
+
+from __future__ import annotations
+
+import itertools
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tests.bench.bare_products import compile_products, products_of_step
+from tests.bench.repeated_pairs import CATEGORIES, RESNET50, Shapes, repeated_pairs
+from tests.bench.rows import Row
+from trainer.batches import Batches
+from trainer.config import TrainConfig
+from trainer.loop import make_optimizer
+from trainer.steps import Step, make_step
+from trainer.task import make_model
+
+PAIRS = 4_000
+MAX_RATIO = 2.0
+
+
+class Effort(NamedTuple):
+    """How long is measured.
+
+    Attributes:
+        steps: in a round.
+        rounds: of everything in turn; the machine does other work meanwhile.
+        warm_up: steps before the first round.
+    """
+
+    steps: int = 20
+    rounds: int = 3
+    warm_up: int = 5
+
+
+FULL = Effort()
+PAPER = TrainConfig()
+
+
+class Training(NamedTuple):
+    """What trains.
+
+    Attributes:
+        batches: of the pairs.
+        step: compiled when first called.
+        pairs: in a step.
+    """
+
+    batches: Batches
+    step: Step
+    pairs: int
+
+
+class Round(NamedTuple):
+    """Seconds, each measured right after the other.
+
+    Attributes:
+        step: of a step on a batch that is there.
+        bare: of its matrix products.
+        input: of making a batch.
+        both: of a step whose batch is made meanwhile.
+    """
+
+    step: float
+    bare: float
+    input: float
+    both: float
+
+
+def make_training(
+    n_pairs: int, shapes: Shapes, scratch: Path, config: TrainConfig = PAPER
+) -> Training:
+    """A training as `trainer.task` sets it up, on one device."""
+    keras.utils.set_random_seed(config.seed)
+    tf.config.experimental.enable_op_determinism()
+    table = repeated_pairs(n_pairs, shapes, scratch=scratch / "regions.f16")
+    model = make_model(config, table, CATEGORIES)
+    optimizer = make_optimizer(config)
+    optimizer.build(model.trainable_variables)
+    step = make_step(model, optimizer, config, tf.distribute.get_strategy())
+    return Training(Batches(table, config), step, config.batch_size)
+
+
+def training_step_rows(shapes: Shapes = RESNET50, effort: Effort = FULL) -> list[Row]:
+    """Rows `step_vs_matmul` and `input_vs_step`."""
+    products = products_of_step(
+        PAPER.model,
+        shapes,
+        batch_size=PAPER.batch_size,
+        mined_per_pair=PAPER.loss.mined_per_pair,
+    )
+    with tempfile.TemporaryDirectory() as scratch:
+        training = make_training(PAIRS, shapes, Path(scratch))
+        bare = compile_products(products)
+        _measure(training, bare, effort.warm_up)
+        rounds = [_measure(training, bare, effort.steps) for _ in range(effort.rounds)]
+    return [
+        _step_row(rounds, sum(product.flops for product in products)),
+        _input_row(rounds, training.pairs),
+    ]
+
+
+def _measure(training: Training, bare: Callable[[], tf.Tensor], steps: int) -> Round:
+    batch = next(endless(training))
+    return Round(
+        step=seconds_each(lambda: training.step(batch), steps),
+        bare=seconds_each(bare, steps),
+        input=seconds_a_batch(training, 4 * steps),
+        both=seconds_together(training, steps),
+    )
+
+
+def _step_row(rounds: Sequence[Round], flops: int) -> Row:
+    overs = [each.step / each.bare for each in rounds]
+    bare_s = statistics.median(each.bare for each in rounds)
+    return Row(
+        name="step_vs_matmul",
+        value=1e3 * statistics.median(each.step for each in rounds),
+        unit="ms/step",
+        against=f"bare matrix products, {1e3 * bare_s:.1f} ms for {flops / 1e9:.2f} "
+        f"GFLOP; step over products in each round {_listed(overs)}",
+        ratio=1 / statistics.median(overs),
+        goal=f">= {1 / MAX_RATIO}",
+    )
+
+
+def _input_row(rounds: Sequence[Round], pairs: int) -> Row:
+    step_s, input_s, both_s = (
+        statistics.median(column)
+        for column in zip(
+            *((each.step, each.input, each.both) for each in rounds), strict=True
+        )
+    )
+    overs = [each.step / each.input for each in rounds]
+    return Row(
+        name="input_vs_step",
+        value=pairs / input_s,
+        unit="pairs/s",
+        against=f"step alone, {pairs / step_s:.0f} pairs/s; both together "
+        f"{pairs / both_s:.0f}; input over step in each round {_listed(overs)}",
+        ratio=statistics.median(overs),
+        goal="> 1",
+    )
+
+
+def endless(training: Training) -> Iterator[Any]:
+    """Batches of as many epochs as are asked for."""
+    return iter(training.batches.dataset(0, 2**40))
+
+
+def seconds_each(run: Callable[[], tf.Tensor], times: int) -> float:
+    """Seconds of one call, of some in a row."""
+    started = time.perf_counter()
+    for _ in range(times):
+        result = run()
+    float(result)  # waits for the device
+    return (time.perf_counter() - started) / times
+
+
+def seconds_a_batch(training: Training, batches: int) -> float:
+    """Seconds in which the input makes a batch, of some that nobody computes with."""
+    made = endless(training)
+    next(made)
+    started = time.perf_counter()
+    for _ in itertools.islice(made, batches):
+        pass
+    return (time.perf_counter() - started) / batches
+
+
+def seconds_together(training: Training, steps: int) -> float:
+    """Seconds of a step whose batch is made meanwhile."""
+    batches = endless(training)
+    training.step(next(batches))
+    return seconds_each(lambda: training.step(next(batches)), steps)
+
+
+def _listed(ratios: Sequence[float]) -> str:
+    return ", ".join(f"{ratio:.2f}" for ratio in ratios)
