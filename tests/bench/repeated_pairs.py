@@ -71,6 +71,7 @@ def repeated_pairs(
         positive=positive,
         negatives=[(own + steps) % n_products for own in positive],
         alike=[own[None] for own in positive],
+        group=np.arange(n_pairs),
         category=product_category[positive],
         product_category=product_category,
     )

@@ -18,9 +18,9 @@ from tests.bench.repeated_pairs import CATEGORIES, RESNET50, Shapes, repeated_pa
 from tests.bench.rows import Row
 from trainer.batches import Batches
 from trainer.config import TrainConfig
-from trainer.loop import make_optimizer
+from trainer.optimizers import make_optimizer
+from trainer.preparation import make_model
 from trainer.steps import Step, make_step
-from trainer.task import make_model
 
 PAIRS = 4_000
 MAX_RATIO = 2.0
@@ -82,7 +82,7 @@ def make_training(
     tf.config.experimental.enable_op_determinism()
     table = repeated_pairs(n_pairs, shapes, scratch=scratch / "regions.f16")
     model = make_model(config, table, CATEGORIES)
-    optimizer = make_optimizer(config)
+    optimizer = make_optimizer(config, model)
     optimizer.build(model.trainable_variables)
     step = make_step(model, optimizer, config, tf.distribute.get_strategy())
     return Training(Batches(table, config), step, config.batch_size)
