@@ -16,6 +16,7 @@ def tiny_backbone(
     scale: float = 1 / 127.5,
     strength: float = 1.0,
     with_map: bool = False,
+    with_bias: bool = True,
 ) -> keras.Model:
     """Build the network.
 
@@ -24,13 +25,16 @@ def tiny_backbone(
         scale: of the preprocessing inside.
         strength: factor of the pooled features, to leave a number format's range.
         with_map: whether the map before the regions is an output as well.
+        with_bias: whether the pooled features have one.
     """
     image = keras.Input((224, 224, 3), name="image")
     scaled = keras.layers.Rescaling(scale, offset=-1.0)(image)
     patches = _convolution(8, 8, seed)(scaled)  # 28 × 28
     regions = _convolution(REGIONS[-1], 4, seed + 1)(patches)  # 7 × 7
     project = keras.layers.Dense(
-        GLOBAL_DIM, kernel_initializer=keras.initializers.GlorotUniform(seed + 2)
+        GLOBAL_DIM,
+        use_bias=with_bias,
+        kernel_initializer=keras.initializers.GlorotUniform(seed + 2),
     )
     pooled = project(keras.layers.GlobalAveragePooling2D()(regions))
     pooled = keras.layers.Rescaling(strength, name="global")(pooled)

@@ -16,12 +16,22 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from small_root import DATASET, RUN_DATE
 from training_world import CATEGORIES, planted_table
 
+from tfrecords_schema.layout import Root, Stage
 from trainer.config import TrainConfig
 from trainer.config_fields import with_changes
 from trainer.loop import Places, train
-from trainer.preparation import make_model
+from trainer.pair_table import read_categories
+from trainer.picture_model import Trainable
+from trainer.preparation import (
+    Sources,
+    Tables,
+    make_model,
+    read_tables,
+    untrained_model,
+)
 from trainer.strategy import Where, is_chief, make_strategy
 
 SIZES = (
@@ -44,10 +54,15 @@ def main(where: str, out: str, *changes: str) -> None:
     strategy = make_strategy(Where(where))
     keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()
+    root = next((c.removeprefix("root=") for c in changes if c[:5] == "root="), None)
+    changes = tuple(change for change in changes if change[:5] != "root=")
     config = with_changes(TrainConfig(), [*SIZES, *changes])
-    tables = {"train": planted_table(0), "validation": planted_table(1)}
-    with strategy.scope():
-        model = make_model(config, tables["train"], CATEGORIES)
+    if root:
+        model, tables = from_pictures(Root.of(root), config, strategy)
+    else:
+        tables = {"train": planted_table(0), "validation": planted_table(1)}
+        with strategy.scope():
+            model = make_model(config, tables["train"], CATEGORIES)
     with tempfile.TemporaryDirectory() as unused:
         folder = str(Path(out).with_suffix(".checkpoints"))
         chief = is_chief(strategy)
@@ -59,6 +74,17 @@ def main(where: str, out: str, *changes: str) -> None:
         np.savez(
             out, figures=figures, replicas=strategy.num_replicas_in_sync, **weights
         )
+
+
+def from_pictures(
+    root: Root, config: TrainConfig, strategy: tf.distribute.Strategy
+) -> tuple[Trainable, Tables]:
+    """A model over a root's pictures, and its tables."""
+    features = root.receipt(RUN_DATE, Stage.EXTRACT_FEATURES).outputs["features"]
+    dataset = root.dataset(DATASET)
+    sources = Sources(root, dataset, features, read_categories(dataset))
+    tables = read_tables(config, sources, scratch=Path())
+    return untrained_model(config, sources, tables, strategy), tables
 
 
 if __name__ == "__main__":
