@@ -40,7 +40,7 @@ from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
 from tfrecords_schema.table_folders import published_tables
 from trainer.backbones import MODEL_FILE
-from trainer.vectors import needs_pictures
+from trainer.vectors import why_unrankable
 
 log = logging.getLogger(__name__)
 
@@ -110,10 +110,10 @@ def _provenance(root: Root, date: datetime.date, top_k: int) -> dict[str, Any]:
             "beam_jobs.extract_features to the champion's: "
             f"{root.backbone(manifest['backbone'].partition('-')[0]) / MODEL_FILE}"
         )
-    if needs_pictures(manifest):
+    obstacle = why_unrankable(manifest)
+    if obstacle:
         raise InputError(
-            f"champion {champion} looks at cells of pictures (pictures.cells), not at "
-            "features, and ranks no catalogue; promote another model"
+            f"champion {champion} ranks no catalogue: {obstacle}; promote another model"
         )
     return {
         "code_version": CODE_VERSION,

@@ -27,6 +27,7 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from trainer.backbone_identity import fingerprint
 from trainer.keras_files import write_keras_file
+from trainer.whole_maps import finest_map
 
 log = logging.getLogger(__name__)
 
@@ -88,7 +89,11 @@ def resolve_backbone(name: str, root: Root, *, grid: int | None = None) -> Backb
     kept = _find_kept({"name": name, "weights": "imagenet"} | chosen, root)
     if kept is not None:
         return kept
-    model, weights = _application(name)
+    # Weights that were downloaded on another night serve any grid.
+    plain = _find_kept({"name": name, "weights": "imagenet"}, root) if chosen else None
+    model, weights = (
+        (load_model_file(plain.path), plain.weights) if plain else _application(name)
+    )
     backbone = keep(model, {"name": name, "weights": weights} | chosen, root)
     if backbone.note:
         log.warning("%s", backbone.note)
@@ -224,7 +229,7 @@ def grid_pooling(rows: int, cols: int, grid: int) -> keras.layers.Layer:
 def _with_grid(model: keras.Model, grid: int) -> keras.Model:
     """A backbone with regions of another grid, from the finest map that it has."""
     outputs = model.output
-    finest = outputs.get("map", outputs["regions"])
+    finest = finest_map(model)
     rows, cols = finest.shape[1:3]
     if not 1 <= grid <= min(rows, cols):
         raise InputError(

@@ -17,6 +17,9 @@ from trainer.validation import validate
 
 log = logging.getLogger(__name__)
 
+MODEL_NAME = "linear_style"
+"""See `preparation.MODEL_NAME`."""
+
 RIDGES = (0.2, 0.4, 0.8, 1.6, 3.2)
 """Of which the best is taken: how much of a backbone's variance is noise differs."""
 
@@ -93,6 +96,7 @@ def linear_model(
         global_dim=kernel.shape[0],
         categories=list(categories),
         embedding_dim=kernel.shape[1],
+        name=MODEL_NAME,
     )
     model.build()
     model.set_projection(projection)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,14 +25,19 @@ from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root, parse_run_date
-from trainer.comparison import Entry, measure, summarise
+from trainer.backbones import GRID
+from trainer.comparison import NEGATIVES, SEED, Entry, measure, summarise
 from trainer.comparison_files import draw_chart, write_table
 from trainer.config import TrainConfig
+from trainer.features import FeatureReader
 from trainer.strategy import Where, parse_where
 from trainer.training import COST_FILE, Source, train_model
-from trainer.variants import Variant, choose_variants
+from trainer.variants import REFERENCE, Variant, choose_variants
 
 log = logging.getLogger(__name__)
+
+Configured = tuple[Variant, TrainConfig]
+"""What is trained, and as what."""
 
 CODE_VERSION = 1
 """Raised with every change that gives other files for the same models."""
@@ -50,8 +57,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     variants = choose_variants([n for n in arguments.variants.split(",") if n])
     configs = _configs(variants, arguments.set, arguments.seeds)
     where = parse_where(arguments.strategy)
-    entries = _train(root, source, configs, where)
-    options = {"split": str(arguments.split), "negatives": 10, "seed": 0}
+    _check_one_host(where)
+    configs, left_out = _that_can_train(root, source, configs)
+    entries, failed = _train(root, source, configs, where)
+    left_out |= failed
+    options = {"split": str(arguments.split), "negatives": NEGATIVES, "seed": SEED}
     identity = {
         "code_version": CODE_VERSION,
         "dataset": source.dataset,
@@ -63,6 +73,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     results = measure(root, source, entries, split=arguments.split)
     figures = identity | {
         "changes": list(arguments.set),
+        "left_out": left_out,
         "rows": [dataclasses.asdict(row) for row in summarise(entries, results)],
         "n_pairs": results.n_pairs,
         "n_scene_groups": results.n_groups,
@@ -105,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
 def _configs(
     variants: Sequence[Variant], common: Sequence[str], seeds: int
-) -> list[tuple[Variant, TrainConfig]]:
+) -> list[Configured]:
     """What is trained: every variant with every seed, each once.
 
     Seed after seed, so that one that was stopped has all variants to compare already.
@@ -117,13 +128,59 @@ def _configs(
     return [(variant, config) for (_, config), variant in found.items()]
 
 
+def _check_one_host(where: Where) -> None:
+    if where is Where.HOSTS or (where is Where.AUTO and "TF_CONFIG" in os.environ):
+        raise InputError(
+            f"--strategy {where} would train on several hosts, and a comparison runs "
+            "on one; choose one or mirrored"
+        )
+
+
+def _that_can_train(
+    root: Root, source: Source, configs: Sequence[Configured]
+) -> tuple[list[Configured], dict[str, str]]:
+    """Those that the features are fine enough for, and why not the others.
+
+    Raises:
+        InputError: the reference would not be the published model, or a model would
+            have features of its own.
+    """
+    _, n_regions, _ = FeatureReader(root.feature_store(source.features)).dims
+    side = math.isqrt(n_regions)
+    fitting, left_out = [], {}
+    for variant, config in configs:
+        grid = config.model.grid
+        if config.pictures.trainable_stages:
+            raise InputError(
+                "pictures.trainable_stages makes features of its own, and a comparison "
+                "has one store of them; use trainer.task and trainer.evaluate"
+            )
+        if variant is REFERENCE and grid is None and side > GRID:
+            raise InputError(
+                f"features {source.features} have regions of {side} × {side}, and "
+                f"{variant.name} is published with {GRID} × {GRID}; add --set "
+                f"model.grid={GRID}"
+            )
+        if grid is not None and grid > side:
+            left_out[variant.name] = f"the features' regions are {side} × {side}"
+        else:
+            fitting.append((variant, config))
+    return fitting, left_out
+
+
 def _train(
     root: Root,
     source: Source,
-    configs: Sequence[tuple[Variant, TrainConfig]],
+    configs: Sequence[Configured],
     where: Where,
-) -> list[Entry]:
+) -> tuple[list[Entry], dict[str, str]]:
+    """The models, and why there is none of some variants.
+
+    Raises:
+        InputError: the reference cannot be trained.
+    """
     entries = []
+    failed: dict[str, str] = {}
     for number, (variant, config) in enumerate(configs, start=1):
         log.info(
             "model %d of %d: %s, seed %d",
@@ -132,7 +189,14 @@ def _train(
             variant.name,
             config.seed,
         )
-        run_id = train_model(root, source, variant.preset, config, where).run_id
+        try:
+            run_id = train_model(root, source, variant.preset, config, where).run_id
+        except InputError as error:
+            if variant is REFERENCE:
+                raise
+            log.warning("%s, seed %d: %s", variant.name, config.seed, error)
+            failed[variant.name] = str(error)
+            continue
         folder = root.model(run_id)
         entries.append(
             Entry(
@@ -144,11 +208,12 @@ def _train(
                 cpu_s=_cost(storage.read_json(folder / COST_FILE)),
             )
         )
-    return entries
+    return entries, failed
 
 
-def _cost(cost: Mapping[str, Any]) -> float:
-    return float(cost["cpu_s"])
+def _cost(cost: Mapping[str, Any]) -> float | None:
+    """Processor seconds of a training; None where a killed process did a part of it."""
+    return float(cost["cpu_s"]) if cost["is_whole"] else None
 
 
 if __name__ == "__main__":

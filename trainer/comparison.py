@@ -39,7 +39,7 @@ class Entry:
         seed: of its training.
         run_id: its folder.
         parameters: weights.
-        cpu_s: processor seconds of the training, of all cores.
+        cpu_s: processor seconds of the training, of all cores; None where unknown.
     """
 
     variant: str
@@ -47,7 +47,7 @@ class Entry:
     seed: int
     run_id: str
     parameters: int
-    cpu_s: float
+    cpu_s: float | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -103,7 +103,8 @@ class Row:
         figures: metric → its figure.
         difference: of binary accuracy to the reference, on the same pairs.
         parameters: weights; 0 of a baseline.
-        cpu_s: processor seconds of a training, mean over seeds; 0 of a baseline.
+        cpu_s: processor seconds of a training, mean over the seeds of which they are
+            known; None where of none.
     """
 
     variant: str
@@ -112,7 +113,7 @@ class Row:
     figures: dict[str, Figure]
     difference: Figure
     parameters: int
-    cpu_s: float
+    cpu_s: float | None
 
 
 def measure(
@@ -178,7 +179,7 @@ def summarise(entries: Sequence[Entry], results: Results) -> list[Row]:
                 figures=_figures(values, results.groups),
                 difference=_difference(values, reference, results.groups),
                 parameters=own[0].parameters,
-                cpu_s=round(float(np.mean([entry.cpu_s for entry in own])), 1),
+                cpu_s=_mean_cost(own),
             )
         )
     trained = {entry.run_id for entry in entries}
@@ -192,10 +193,15 @@ def summarise(entries: Sequence[Entry], results: Results) -> list[Row]:
                     figures=_figures(metrics[None], results.groups),
                     difference=_difference(metrics[None], reference, results.groups),
                     parameters=0,
-                    cpu_s=0.0,
+                    cpu_s=None,
                 )
             )
     return rows
+
+
+def _mean_cost(entries: Sequence[Entry]) -> float | None:
+    known = [entry.cpu_s for entry in entries if entry.cpu_s is not None]
+    return round(float(np.mean(known)), 1) if known else None
 
 
 def _of_seeds(entries: Sequence[Entry], results: Results) -> np.ndarray:

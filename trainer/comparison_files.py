@@ -7,7 +7,8 @@ from html import escape
 from typing import Any
 
 _TITLES = {
-    "model": "The published model and its parts",
+    "preset": "Presets",
+    "model": "Parts of the published model",
     "loss": "Other negatives and losses",
     "closed_form": "The steps of the closed form",
     "baseline": "Baselines",
@@ -31,6 +32,8 @@ def write_table(figures: Mapping[str, Any]) -> str:
     ]
     if figures["changes"]:
         lines += ["", f"For all variants: `{'`, `'.join(figures['changes'])}`."]
+    for name, reason in figures["left_out"].items():
+        lines += ["", f"No `{name}`: {reason}."]
     for group, rows in _by_group(figures["rows"]).items():
         lines += [
             "",
@@ -61,7 +64,7 @@ def _line(row: Mapping[str, Any]) -> str:
         f"{row['difference']['value']:+.3f} {_interval(row['difference'], sign='+')}",
         *(f"{found[m]['value']:.3f}" for m in ("auc", "fitb_4", "recall_at_10", "mrr")),
         _count(row["parameters"]),
-        f"{row['cpu_s']:.0f}" if row["run_ids"] else "",
+        "" if row["cpu_s"] is None else f"{row['cpu_s']:.0f}",
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -52,7 +52,8 @@ def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def _is_depthwise(layer: keras.layers.Layer) -> bool:
-    by_kind = isinstance(
+    if isinstance(layer, keras.layers.Conv2D):
+        return bool(layer.groups > 1)
+    return isinstance(
         layer, (keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
     )
-    return by_kind or getattr(layer, "groups", 1) > 1

@@ -15,14 +15,15 @@ statistics of the train split alone:
 
 The distance of unit vectors is 2 − 2 q·p, as that of a model. When products are ranked
 their category's mean stays in: within a category it moves all of them alike, but for
-their length. Each statistic is one pass over the pairs, in blocks; nothing is drawn, so
-nothing depends on a seed.
+their length. Each statistic is one pass over the pairs, in blocks, so that memory does
+not grow with them; nothing is drawn, so nothing depends on a seed.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -128,14 +129,15 @@ class _Components:
     side: Side
     variances: np.ndarray
 
-    def whitened(self, ridge: float) -> Side:
-        scales = np.sqrt(self.variances + ridge * self.variances.mean())
-        projection = self.side.projection / np.maximum(scales, _LEAST_DEVIATION)
-        return dataclasses.replace(self.side, projection=projection)
+    def scales(self, ridge: float) -> np.ndarray:
+        """What whitens each component: 1 / √(λ + ρ λ̄)."""
+        deviations = np.sqrt(self.variances + ridge * self.variances.mean())
+        found: np.ndarray = 1.0 / np.maximum(deviations, _LEAST_DEVIATION)
+        return found
 
 
 class ProjectionFit:
-    """Pairs whose components are known: what is left is quick, for any ridge."""
+    """Pairs whose components are known: what is left is small, for any ridge."""
 
     def __init__(
         self,
@@ -147,7 +149,7 @@ class ProjectionFit:
         n_categories: int,
         config: ProjectionConfig,
     ) -> None:
-        """Find the components of both sides.
+        """Find the components of both sides, and how they vary together.
 
         Args:
             scenes: n pairs' scenes.
@@ -158,29 +160,35 @@ class ProjectionFit:
             config: how.
         """
         self._config = config
-        self._categories = categories
-        _, self._groups = np.unique(groups, return_inverse=True)
-        self._rows = scenes, products
         self._sides = tuple(
-            _components(rows, categories, n_categories, config) for rows in self._rows
+            _components(rows, categories, n_categories, config)
+            for rows in (scenes, products)
         )
+        self._covariance = cross_covariance(
+            self._blocks(scenes, products, categories, groups), config.others
+        )
+
+    def _blocks(
+        self, scenes: Rows, products: Rows, categories: np.ndarray, groups: np.ndarray
+    ) -> Iterator[PairBlock]:
+        """Principal components of pairs, those of a group together."""
+        order = np.argsort(groups, kind="stable")
+        for pairs in whole_groups(groups[order]):
+            chosen = order[pairs]
+            own = _own(categories, chosen, self._config)
+            x, y = (
+                found.side.standard(roots(rows.features[rows.of_pair[chosen]]), own)
+                @ found.side.projection
+                for found, rows in zip(self._sides, (scenes, products), strict=True)
+            )
+            yield PairBlock(x, y, groups[chosen])
 
     def solve(self, ridge: float) -> LinearProjection:
         """The projection of a ridge ρ."""
         config = self._config
-        sides = [found.whitened(ridge) for found in self._sides]
-        x, y = (
-            np.concatenate(
-                [
-                    side.standard(values, _own(self._categories, pairs, config))
-                    @ side.projection
-                    for pairs, values in rows.blocks()
-                ]
-            )
-            for side, rows in zip(sides, self._rows, strict=True)
-        )
-        y += config.others * others(y, self._groups)
-        left, values, right = np.linalg.svd(x.T @ y / len(x))
+        x, y = (found.scales(ridge) for found in self._sides)
+        # To whiten is to scale: the covariance of whitened components is this one.
+        left, values, right = np.linalg.svd(x[:, None] * self._covariance * y)
         kept = min(config.dim, len(values))
         # Nothing varies together where there is one pair: then all products tie.
         relative = values[:kept] / max(values[0], np.finfo(float).tiny)
@@ -188,10 +196,68 @@ class ProjectionFit:
         maps = left[:, :kept] * weights, right[:kept].T * weights
         return LinearProjection(
             *(
-                dataclasses.replace(side, map=mapped)
-                for side, mapped in zip(sides, maps, strict=True)
+                dataclasses.replace(
+                    found.side, projection=found.side.projection * scales, map=mapped
+                )
+                for found, scales, mapped in zip(self._sides, (x, y), maps, strict=True)
             )
         )
+
+
+class PairBlock(NamedTuple):
+    """Some pairs.
+
+    Attributes:
+        x: [b, k], of their scenes.
+        y: [b, l], of their products.
+        groups: [b]; pairs of a group follow each other, and are in one block.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    groups: np.ndarray
+
+
+def cross_covariance(blocks: Iterable[PairBlock], others: float) -> np.ndarray:
+    """X'(Y + w O) / n: each scene with its product, and with its group's others.
+
+    O has for each pair the sum of y over the other pairs of its group, scaled so that
+    over all pairs it weighs as much as Y.
+
+    Args:
+        blocks: of n pairs.
+        others: w.
+
+    Returns:
+        [k, l].
+    """
+    n, n_others = 0, 0
+    own: np.ndarray | float = 0.0
+    together: np.ndarray | float = 0.0
+    for x, y, groups in blocks:
+        starts = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1]])
+        sizes = np.diff(np.r_[starts, len(groups)])
+        n, n_others = n + len(x), n_others + int(np.sum(sizes * (sizes - 1)))
+        own = own + x.T @ y
+        # Σ_i x_i (Σ_j y_j)' over pairs i, j of a group is a product of two sums.
+        together = together + np.add.reduceat(x, starts).T @ np.add.reduceat(y, starts)
+    more = others * n / n_others if n_others else 0.0
+    return np.asarray(own + more * (together - own)) / n
+
+
+def whole_groups(groups: np.ndarray) -> Iterator[slice]:
+    """Slices of sorted groups, none of which is cut.
+
+    They are about as long as a block; one larger than a block is a slice of its own.
+    """
+    edges = np.flatnonzero(np.r_[True, groups[1:] != groups[:-1], True])
+    start = 0
+    while start < len(groups):
+        stop = edges[np.searchsorted(edges, start + _BLOCK, side="right") - 1]
+        if stop <= start:
+            stop = edges[np.searchsorted(edges, start, side="right")]
+        yield slice(start, int(stop))
+        start = int(stop)
 
 
 def roots(features: np.ndarray) -> np.ndarray:
@@ -199,26 +265,8 @@ def roots(features: np.ndarray) -> np.ndarray:
     return np.sqrt(np.maximum(features.astype(np.float64), 0.0))
 
 
-def others(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """For each pair the values of its group's other pairs, summed.
-
-    Scaled so that over all pairs they weigh as much as the pairs themselves.
-
-    Args:
-        values: [n, k].
-        groups: [n] numbers from 0.
-    """
-    sums = np.zeros((groups.max(initial=-1) + 1, values.shape[1]))
-    np.add.at(sums, groups, values)
-    sizes = np.bincount(groups)
-    total = float(np.sum(sizes * (sizes - 1)))
-    if total == 0.0:
-        return np.zeros_like(values)
-    return (sums[groups] - values) * (len(values) / total)
-
-
 def _own(
-    categories: np.ndarray, pairs: slice, config: ProjectionConfig
+    categories: np.ndarray, pairs: slice | np.ndarray, config: ProjectionConfig
 ) -> np.ndarray | None:
     return categories[pairs] if config.centred else None
 

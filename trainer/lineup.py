@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 from etils import epath
 
@@ -25,6 +26,7 @@ class Lineup:
 
     Attributes:
         main: the model.
+        manifest: of the model.
         others: baselines, controls and, where it can be scored, the champion.
         rival: the champion, or None.
         eval_set: the pairs and products.
@@ -34,6 +36,7 @@ class Lineup:
     """
 
     main: scorers.ModelScorer
+    manifest: Mapping[str, Any]
     others: tuple[scorers.Scorer, ...]
     rival: Rival | None
     eval_set: EvalSet
@@ -107,6 +110,7 @@ def open_lineup(
         others.append(rival.scorer)
     return Lineup(
         main,
+        model.manifest,
         tuple(others),
         rival,
         eval_set,

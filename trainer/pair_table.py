@@ -157,11 +157,11 @@ def _read_rows(
     categories: Sequence[str],
     held_out_negatives: bool,
 ) -> _Rows:
-    every = list(dataset_tables.read_rows(dataset / "pairs.parquet"))
-    rows = [row for row in every if row["split"] == split]
+    pairs = dataset / "pairs.parquet"
+    rows = [row for row in dataset_tables.read_rows(pairs) if row["split"] == split]
     _check_pairs(rows, dataset, split)
     if not held_out_negatives:
-        rows = _without(_held_out(every), rows)
+        rows = _without(_held_out(pairs), rows)
     of_product = {
         row["product_id"]: row
         for row in dataset_tables.read_rows(dataset / "products.parquet")
@@ -195,10 +195,14 @@ def _read_rows(
     return _Rows(scenes, [Place(row["sha256"]) for row in kept], columns)
 
 
-def _held_out(rows: Sequence[Mapping[str, Any]]) -> set[str]:
+def _held_out(pairs: epath.Path) -> set[str]:
     """Products that pairs of other splits than train have, and no pair of train."""
-    trained = {row["product_id"] for row in rows if row["split"] == Split.TRAIN}
-    return {row["product_id"] for row in rows} - trained
+    trained: set[str] = set()
+    others: set[str] = set()
+    for part in dataset_tables.read_parts(pairs, ["product_id", "split"]):
+        for row in part.to_pylist():
+            (trained if row["split"] == Split.TRAIN else others).add(row["product_id"])
+    return others - trained
 
 
 def _without(

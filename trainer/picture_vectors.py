@@ -57,6 +57,8 @@ class PictureVectors:
         self._exported = exported
         self._model = model
         self._store = store
+        self._task: CategoryTask | None = None
+        self._category_name = ""
         self._scenes: dict[_Seen, tuple[np.ndarray | None, ...]] = {}
         self._products: dict[str, tuple[np.ndarray | None, ...]] = {}
 
@@ -64,16 +66,32 @@ class PictureVectors:
         self, task: CategoryTask, rows: slice, view: SceneView = SceneView.CROP
     ) -> np.ndarray:
         """See `CategoryVectors.distances`."""
+        self._turn_to(task)
         return self._exported.distances(
             self._scenes_of(task, rows, view), self._products_of(task.pictures)
         )
 
     def attention(self, task: CategoryTask, rows: slice) -> np.ndarray:
         """See `CategoryVectors.attention`."""
+        self._turn_to(task)
         own = [task.pictures[n] for n in task.picture_of[task.positives[rows]]]
         return self._exported.attention(
             self._scenes_of(task, rows, SceneView.CROP), self._products_of(own)
         )
+
+    def _turn_to(self, task: CategoryTask) -> None:
+        """Begin with pairs; what is kept is of one category.
+
+        Raises:
+            InputError: a picture of them is missing or broken.
+        """
+        if task is self._task:
+            return
+        scenes = {pair.scene_sha256 for pair in task.pairs}
+        self._store.check({*scenes, *task.pictures})
+        if task.category != self._category_name:
+            self._scenes, self._products = {}, {}
+        self._task, self._category_name = task, task.category
 
     def _products_of(self, pictures: Sequence[str]) -> ProductVectors:
         new = sorted(set(pictures) - self._products.keys())

@@ -26,6 +26,9 @@ from trainer.picture_table import PictureStore
 from trainer.pictures import PREPROCESSING
 from trainer.whole_maps import map_output
 
+MODEL_NAME = "style"
+"""Keras counts models of a process: the same one would have another name in another."""
+
 SPLITS = (Split.TRAIN, Split.VALIDATION)
 
 Tables = dict[str, PairTable]
@@ -134,6 +137,7 @@ def make_model(
         categories=list(categories),
         sizes=dataclasses.asdict(config.model),
         precision=config.optimizer.precision.value,
+        name=MODEL_NAME,
     )
     model.build()
     if config.model.standardize:
@@ -170,6 +174,7 @@ def make_picture_model(
         categories=list(categories),
         sizes=dataclasses.asdict(config.model),
         precision=config.optimizer.precision.value,
+        name=MODEL_NAME,
     )
     heads.build()
     model = PictureModel(

@@ -49,7 +49,7 @@ def read_small(
                 found[sha256] = _opened(decode_image(data).jpeg, shrink)
             except _READ_ERRORS as error:
                 log.warning("picture %s cannot be shown: %s", sha256, error)
-    except (CorruptRecordError, OSError) as error:
+    except (CorruptRecordError, OSError, ValueError) as error:
         log.warning("pictures of %s cannot be shown: %s", store, error)
     if len(found) < len(wanted):
         log.info(

@@ -20,10 +20,10 @@ from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root, Stage
 from trainer.backbones import MODEL_FILE as BACKBONE_FILE
 from trainer.closed_form import fit_model
-from trainer.config import Method, TrainConfig
+from trainer.config import Input, Method, TrainConfig
 from trainer.embedding_model import EmbeddingModel
 from trainer.export import save_model, weights_digest
-from trainer.loop import Places, train
+from trainer.loop import WINDOW, Places, train
 from trainer.pair_table import read_categories
 from trainer.picture_model import PictureModel, Trainable
 from trainer.pictures import PREPROCESSING
@@ -42,7 +42,11 @@ CODE_VERSION = 5
 """Raised with every change that gives other weights for the same input."""
 
 COST_FILE = "cost.json"
-"""What the training took, of the process that ended it: no part of what is the same."""
+"""What the training took, of this process: no part of what is the same. Not the whole
+of it where a killed one went before."""
+
+_CHECKPOINT_STEPS = {Input.FEATURES: 1_000, Input.PICTURES: WINDOW}
+"""Between two checkpoints: a step on pictures may take a minute."""
 
 CHECKPOINTS = "checkpoints"
 """Their folder, in the model's until it is complete."""
@@ -157,6 +161,7 @@ def _train_into(
         return False  # there is nothing to share
     if chief:
         _clear(folder)
+    goes_on = tf.train.latest_checkpoint(str(folder / CHECKPOINTS)) is not None
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         tables = read_tables(config, sources, scratch=Path(scratch))
         counts = {f"pairs_{name}": len(table) for name, table in tables.items()}
@@ -166,12 +171,19 @@ def _train_into(
             model, history = fit_model(tables, categories, config)
         else:
             model, history = _train_steps(
-                folder, tables, sources, config, strategy, Path(scratch)
+                folder,
+                tables,
+                sources,
+                config,
+                strategy,
+                Path(scratch),
+                goes_on=goes_on,
             )
     if chief:
         cost = {
             "wall_s": round(time.monotonic() - wall, 3),
             "cpu_s": round(time.process_time() - cpu, 3),
+            "is_whole": not goes_on,
         }
         storage.write_json(folder / COST_FILE, cost)
         manifest = provenance | {"counts": counts}
@@ -190,13 +202,12 @@ def _train_steps(
     config: TrainConfig,
     strategy: tf.distribute.Strategy,
     scratch: Path,
+    *,
+    goes_on: bool,
 ) -> tuple[Trainable, dict[str, Any]]:
     """Train by gradient; the model, and what `history.json` says of it."""
     chief = is_chief(strategy)
-    checkpoint = tf.train.latest_checkpoint(str(folder / CHECKPOINTS))
-    model = untrained_model(
-        config, sources, tables, strategy, goes_on=checkpoint is not None
-    )
+    model = untrained_model(config, sources, tables, strategy, goes_on=goes_on)
     telemetry = None
     if chief:
         validation = tables[Split.VALIDATION.value]
@@ -210,6 +221,7 @@ def _train_steps(
         restore=str(folder / CHECKPOINTS),
         save=str(folder / CHECKPOINTS if chief else scratch / "unused"),
         telemetry=telemetry,
+        every=_CHECKPOINT_STEPS[config.input],
     )
     results = train(model, tables, config, strategy=strategy, places=places)
     if telemetry:

@@ -37,7 +37,7 @@ class Validation:
 
 
 def validate(model: Trainable, table: PairTable, config: LossConfig) -> Validation:
-    """Figures of a model; products and scenes are each embedded once."""
+    """Figures of a model; products are embedded once, scenes once for each pair."""
     products = _product_vectors(model, table.products)
     losses, nearer = [], []
     for rows in _blocks(table, model):

@@ -77,17 +77,13 @@ class ValidationViews:
     @functools.cached_property
     def _crops(self) -> Mapping[str, Image.Image]:
         """By pair: two pairs may show two parts of one picture."""
-        pairs = self._showcase.pairs
-        scenes = read_small(
-            self._image_store,
-            [pair.sha256 for pair in pairs],
-            lambda image: image.convert("RGB"),
-        )
-        return {
-            pair.pair_id: small_crop(scenes[pair.sha256], pair.crop, SIDE_PX)
-            for pair in pairs
-            if pair.sha256 in scenes
-        }
+        crops: dict[str, Image.Image] = {}
+        for pair in self._showcase.pairs:
+            # One at a time: a picture may have 50 million pixels until it is small.
+            shrink = functools.partial(small_crop, crop=pair.crop, side_px=SIDE_PX)
+            for crop in read_small(self._image_store, [pair.sha256], shrink).values():
+                crops[pair.pair_id] = crop
+        return crops
 
     def products(self, model: Trainable, folder: epath.Path) -> None:
         """Write the vectors of products for the embedding projector.

@@ -15,6 +15,7 @@ from trainer.presets import PRESETS, Preset
 class Group(enum.StrEnum):
     """Which question a variant answers."""
 
+    PRESET = "preset"  # how good each one is
     MODEL = "model"  # what each part of the published model is worth
     LOSS = "loss"  # what other negatives and losses are worth
     CLOSED_FORM = "closed_form"  # what each step of preset `best` is worth
@@ -29,12 +30,14 @@ class Variant:
         group: which question it answers.
         preset: that it departs from.
         changes: as `--set` takes them.
+        is_costly: whether it is trained only where it is named itself.
     """
 
     name: str
     group: Group
     preset: Preset = Preset.PAPER
     changes: tuple[str, ...] = ()
+    is_costly: bool = False
 
     def config(self, common: Sequence[str], seed: int) -> TrainConfig:
         """What is trained.
@@ -52,7 +55,7 @@ class Variant:
         return dataclasses.replace(config, seed=seed)
 
 
-REFERENCE = Variant("paper", Group.MODEL)
+REFERENCE = Variant("paper", Group.PRESET)
 """What all others are compared with."""
 
 IN_BATCH = ("loss.negatives=batch", "same_category=16")
@@ -60,7 +63,10 @@ SOFTMAX = (*IN_BATCH, "loss.objective=softmax")
 
 VARIANTS: tuple[Variant, ...] = (
     REFERENCE,
-    Variant("siamese", Group.MODEL, Preset.SIAMESE),
+    Variant("siamese", Group.PRESET, Preset.SIAMESE),
+    Variant("best", Group.PRESET, Preset.BEST),
+    # The backbone runs in every step.
+    Variant("article", Group.PRESET, Preset.ARTICLE, is_costly=True),
     Variant("local_only", Group.MODEL, changes=("model.distance=local",)),
     Variant("uniform_attention", Group.MODEL, changes=("model.attention=uniform",)),
     Variant("product_attention", Group.MODEL, changes=("model.attention=product",)),
@@ -68,7 +74,6 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("plain_distance", Group.MODEL, changes=("model.squared=false",)),
     Variant("grid_4", Group.MODEL, changes=("model.grid=4",)),
     Variant("grid_14", Group.MODEL, changes=("model.grid=14",)),
-    Variant("best", Group.MODEL, Preset.BEST),
     Variant("softmax", Group.LOSS, changes=SOFTMAX),
     Variant("semi_hard", Group.LOSS, changes=(*IN_BATCH, "loss.pick=semi_hard")),
     Variant("hardest", Group.LOSS, changes=(*IN_BATCH, "loss.pick=hardest")),
@@ -111,7 +116,8 @@ VARIANTS: tuple[Variant, ...] = (
 def choose_variants(names: Sequence[str]) -> tuple[Variant, ...]:
     """Variants by name or by group, in the order of `VARIANTS`.
 
-    All of them where none is named; the reference is always among them.
+    All of them where none is named, but for the costly; the reference is always among
+    them.
 
     Raises:
         InputError: there is no such variant or group.
@@ -122,8 +128,10 @@ def choose_variants(names: Sequence[str]) -> tuple[Variant, ...]:
             raise InputError(
                 f"--variants {name!r} is not one of: {', '.join(sorted(known))}"
             )
-    return tuple(
-        variant
-        for variant in VARIANTS
-        if not names or {variant.name, variant.group} & {*names, REFERENCE.name}
-    )
+    return tuple(variant for variant in VARIANTS if _is_wanted(variant, names))
+
+
+def _is_wanted(variant: Variant, names: Sequence[str]) -> bool:
+    if variant is REFERENCE or variant.name in names:
+        return True
+    return not variant.is_costly and (not names or variant.group in names)

@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfrecords_schema.layout import Root
+from trainer.config import Method
+from trainer.config_fields import model_config_from_dict
 from trainer.eval_set import CategoryTask
 from trainer.pair_vectors import ProductVectors, SceneVectors
 from trainer.scene_features import Features, SceneView
@@ -108,6 +110,24 @@ def needs_pictures(manifest: Mapping[str, Any]) -> bool:
     return config.get("pictures", {}).get("cells", 0) > 0
 
 
+def why_unrankable(manifest: Mapping[str, Any]) -> str | None:
+    """Why no catalogue can be ranked with a model, or None.
+
+    Args:
+        manifest: of the model.
+    """
+    if needs_pictures(manifest):
+        return "it looks at cells of pictures (pictures.cells), not at cached features"
+    config = manifest.get("config", {})
+    sizes = model_config_from_dict(config.get("model", {}))
+    if config.get("method") == Method.CLOSED_FORM or sizes.is_inner_product:
+        return None
+    return (
+        f"with model.attention={sizes.attention} and model.squared="
+        f"{str(sizes.squared).lower()} its distance is no inner product"
+    )
+
+
 def open_vectors(root: Root, model: StyleModel, features: Features) -> CategoryVectors:
     """Those of a model, from what it looks at.
 
@@ -191,6 +211,7 @@ class PairVectors:
         self._model = model
         self._features = features
         self._task: CategoryTask | None = None
+        self._pooled = np.empty((0, 0))
         self._products: ProductVectors | None = None
         # Regions' vectors of a block are 13 MB with 49 of them: one a view is kept.
         self._scenes: dict[SceneView, tuple[slice, SceneVectors]] = {}
@@ -215,11 +236,13 @@ class PairVectors:
 
     def _turn_to(self, task: CategoryTask) -> None:
         if task is not self._task:
-            self._task, self._products, self._scenes = task, None, {}
+            self._task, self._scenes = task, {}
 
     def _products_of(self, task: CategoryTask) -> ProductVectors:
-        if self._products is None:
+        # Other pairs of the same category share its catalogue.
+        if self._products is None or task.pooled is not self._pooled:
             self._products = self._model.product_vectors(task.pooled)
+            self._pooled = task.pooled
         return self._products
 
     def _scenes_of(

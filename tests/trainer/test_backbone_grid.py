@@ -13,7 +13,7 @@ from tiny_backbone import write_tiny_backbone
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from trainer.backbone_identity import fingerprint
-from trainer.backbones import _wrap, load_model_file, resolve_backbone
+from trainer.backbones import _wrap, keep, load_model_file, resolve_backbone
 from trainer.forward import compile_forward
 
 MAP_SIDE = 14
@@ -105,6 +105,26 @@ def test_application_has_the_map_that_its_regions_are_the_means_of() -> None:
     np.testing.assert_allclose(
         regions[0], overlapping_means(finest[0], 7), rtol=1e-3, atol=1e-5
     )
+
+
+def test_weights_of_another_night_serve_any_grid(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = keras.applications.mobilenet
+    model = _wrap(keras.applications.MobileNet, module.preprocess_input, None)
+    # As those were kept that had no map among their outputs.
+    older = keras.Model(
+        model.input, {name: model.output[name] for name in ("global", "regions")}
+    )
+    keep(older, {"name": "MobileNet", "weights": "imagenet"}, root)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("nothing is to be downloaded")
+
+    monkeypatch.setattr(keras.applications, "MobileNet", refuse)
+    kept = resolve_backbone("MobileNet", root, grid=14)
+    assert kept.weights == "imagenet"
+    assert load_model_file(kept.path).output["regions"].shape[1:3] == (14, 14)
 
 
 def test_fingerprint_of_a_grid_survives_saving(mapped: str, root: Root) -> None:

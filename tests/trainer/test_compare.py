@@ -20,6 +20,7 @@ from trainer.comparison import Entry, Results, summarise
 from trainer.comparison_files import draw_chart, write_table
 from trainer.config import Method
 from trainer.metrics import METRICS
+from trainer.training import train_model
 from trainer.variants import VARIANTS, Group, choose_variants
 
 SPLITS = ("train",) * 3 + ("validation", "test")
@@ -44,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
 
 @pytest.fixture(scope="module")
 def folder(root: Root) -> Path:
-    (made,) = run(root, "--variants=paper,plain_distance,best")
+    (made,) = run(root, "--variants=paper,plain_distance,best,grid_14")
     return made
 
 
@@ -70,10 +71,32 @@ def test_second_comparison_trains_nothing_and_writes_the_same(
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     files = list(Path(root.path).rglob("*.keras"))
     written = [path.stat().st_mtime_ns for path in files]
-    assert run(root, "--variants=paper,plain_distance,best") == [folder]
+    assert run(root, "--variants=paper,plain_distance,best,grid_14") == [folder]
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
     assert sorted(Path(root.path).rglob("*.keras")) == sorted(files)
     assert [path.stat().st_mtime_ns for path in files] == written
+
+
+def test_grid_that_the_features_do_not_have_is_left_out_and_said(
+    folder: Path,
+) -> None:
+    assert figures(folder)["left_out"] == {"grid_14": "the features' regions are 2 × 2"}
+    assert "No `grid_14`" in (folder / compare.TABLE_FILE).read_text()
+
+
+def test_variant_that_cannot_be_trained_does_not_end_the_others(
+    root: Root, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*arguments: Any) -> Any:
+        if not arguments[3].model.squared:
+            raise InputError("all products have become one")
+        return train_model(*arguments)
+
+    monkeypatch.setattr(compare, "train_model", train)
+    made = [f for f in run(root, "--variants=plain_distance,best") if f != folder]
+    found = figures(made[0])
+    assert found["left_out"] == {"plain_distance": "all products have become one"}
+    assert {"paper", "best"} <= {row["variant"] for row in found["rows"]}
 
 
 def test_no_receipt_is_left_that_a_nightly_run_would_go_by(
@@ -88,6 +111,15 @@ def test_no_receipt_is_left_that_a_nightly_run_would_go_by(
         (["--variants=paperr"], "'paperr'"),
         (["--seeds=0"], "--seeds 0"),
         (["--set=model.depth=3"], "'depth'"),
+        (["--strategy=hosts"], "--strategy hosts"),
+        (
+            [
+                "--variants=siamese",
+                "--set=input=pictures",
+                "--set=pictures.trainable_stages=1",
+            ],
+            "trainable_stages",
+        ),
     ],
 )
 def test_wrong_options_are_refused_before_anything_is_trained(
@@ -143,6 +175,7 @@ def document() -> dict[str, Any]:
     return {
         **{"split": "test", "negatives": 10, "n_pairs": 4, "n_scene_groups": 2},
         "changes": ["max_epochs=2"],
+        "left_out": {"grid_14": "the features' regions are 2 × 2"},
         "rows": [dataclasses.asdict(row) for row in summary().values()],
     }
 
@@ -153,6 +186,7 @@ def test_table_has_a_line_for_every_row_and_says_how_it_was_made() -> None:
     assert "| q | 0.875 " in table
     assert "+0.438 [+0.125, +0.750]" in table
     assert "`max_epochs=2`" in table
+    assert "No `grid_14`: the features' regions are 2 × 2." in table
     assert "4 pairs of the test split in 2 scene groups" in table
 
 
@@ -182,4 +216,5 @@ def test_group_names_all_of_its_variants_beside_the_reference() -> None:
     chosen = choose_variants(["closed_form"])
     assert chosen[0].name == "paper"
     assert {v.group for v in chosen[1:]} == {Group.CLOSED_FORM}
-    assert choose_variants([]) == VARIANTS
+    assert choose_variants([]) == tuple(v for v in VARIANTS if not v.is_costly)
+    assert [v.name for v in choose_variants(["article"])] == ["paper", "article"]

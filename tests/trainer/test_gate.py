@@ -171,3 +171,13 @@ def test_gate_repeated_leaves_its_file(root: Root) -> None:
     assert run(root, metrics()).reused
     assert path.stat().st_ino == before
     assert not run(root, metrics(None, random=-0.1)).reused
+
+
+def test_model_that_cannot_rank_is_refused_however_good() -> None:
+    figures = metrics()
+    figures["evaluation"]["unrankable"] = "its distance is no inner product"
+    verdict = decide(figures)
+    assert not verdict.promoted
+    assert verdict.reasons == (
+        "cannot rank a catalogue: its distance is no inner product",
+    )

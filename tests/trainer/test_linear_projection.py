@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from trainer import linear_projection
 from trainer.config import ProjectionConfig
-from trainer.linear_projection import LinearProjection, ProjectionFit, Rows, others
+from trainer.linear_projection import (
+    LinearProjection,
+    PairBlock,
+    ProjectionFit,
+    Rows,
+    cross_covariance,
+    whole_groups,
+)
 
 DIM, STYLES = 24, 3
 SEEDS = range(5)
@@ -106,17 +115,37 @@ def test_directions_are_those_of_canonical_correlation_without_a_ridge() -> None
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_other_products_of_a_scene_are_summed_by_hand(seed: int) -> None:
+@pytest.mark.parametrize("size", [1, 5, 100])
+def test_covariance_counts_a_scene_s_other_products_pair_by_pair(
+    seed: int, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_projection, "_BLOCK", size)
     generator = np.random.default_rng(seed)
-    values = generator.normal(size=(12, 3))
-    ids = np.unique(generator.integers(0, 5, 12), return_inverse=True)[1]
-    pairs = [(i, j) for i in range(12) for j in range(12) if i != j]
-    pairs = [(i, j) for i, j in pairs if ids[i] == ids[j]]
-    expected = np.zeros_like(values)
-    for i, j in pairs:
-        expected[i] += values[j] * 12 / len(pairs)
-    found = others(values, ids)
-    np.testing.assert_allclose(found, expected, atol=1e-12)
+    x, y = generator.normal(size=(12, 2)), generator.normal(size=(12, 3))
+    groups = np.sort(generator.integers(0, 5, 12))
+    pairs = [(i, j) for i in range(12) for j in range(12) if groups[i] == groups[j]]
+    others = [(i, j) for i, j in pairs if i != j]
+    own = sum(np.outer(x[i], y[i]) for i in range(12)) / 12
+    more = sum(np.outer(x[i], y[j]) for i, j in others) / len(others)
+    blocks = [PairBlock(x[s], y[s], groups[s]) for s in whole_groups(groups)]
+    found = cross_covariance(blocks, 0.3)
+    np.testing.assert_allclose(found, own + 0.3 * more, atol=1e-12)
+
+
+def test_covariance_of_scenes_with_one_product_each_is_that_of_the_pairs() -> None:
+    x, y = np.array([[1.0], [3.0]]), np.array([[2.0, 0.0], [1.0, 4.0]])
+    found = cross_covariance([PairBlock(x, y, np.array([0, 1]))], 0.3)
+    np.testing.assert_allclose(found, [[2.5, 6.0]])  # (1·2 + 3·1) / 2, (3·4) / 2
+
+
+@pytest.mark.parametrize("size", [1, 3, 4, 50])
+def test_no_group_is_cut(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linear_projection, "_BLOCK", size)
+    groups = np.repeat([0, 1, 2, 5], [2, 1, 6, 3])
+    slices = list(whole_groups(groups))
+    assert [n for s in slices for n in range(s.start, s.stop)] == list(range(12))
+    for before, after in itertools.pairwise(slices):
+        assert groups[before.stop - 1] != groups[after.start]
 
 
 def test_vectors_have_unit_length_and_follow_from_the_input_alone() -> None:

@@ -114,7 +114,7 @@ def test_attention_is_that_for_the_pairs_own_products(root: Root, article: str) 
         np.testing.assert_allclose(found[row], whole.attention(one, own)[0], rtol=1e-5)
 
 
-def test_every_picture_is_seen_once(
+def test_every_picture_of_a_category_is_seen_once(
     root: Root, article: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Any] = []
@@ -126,15 +126,30 @@ def test_every_picture_is_seen_once(
 
     monkeypatch.setattr(PictureStore, "arrays", noted)
     vectors = open_picture_vectors(root, load_model(root.model(article)))
+    scenes = SPLITS.count("validation") * N_SCENES // len(SPLITS)
     for category in ("hats", "shoes"):
+        seen.clear()
         task = task_of(root, category)
         for view in (SceneView.CROP, SceneView.WHOLE, SceneView.CROP):
             for rows in task.blocks():
                 vectors.distances(task, rows, view)
                 vectors.attention(task, rows)
-    assert len(seen) == len(set(seen))
-    scenes = SPLITS.count("validation") * N_SCENES // len(SPLITS)
-    assert len(seen) == 8 + 2 * 2 * scenes  # crop and whole, each whole and in cells
+        assert len(seen) == len(set(seen))
+        # Crop and whole, each whole and in cells.
+        assert len(seen) == len(task.pictures) + 2 * 2 * scenes
+
+
+def test_picture_that_is_missing_is_an_error_that_names_it(
+    root: Root, article: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = task_of(root, "hats")
+    vectors = open_picture_vectors(root, load_model(root.model(article)))
+    lost = task.pairs[0].scene_sha256
+    index = dict(vectors._store._store.index)
+    del index[lost]
+    monkeypatch.setattr(vectors._store._store, "index", index)
+    with pytest.raises(InputError, match=lost):
+        vectors.distances(task, next(task.blocks()))
 
 
 def test_article_is_evaluated_with_all_its_controls(root: Root, article: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,11 +17,18 @@ from evaluation_world import (
     sha,
 )
 
+from trainer.config_fields import with_changes
 from trainer.eval_set import CategoryTask, EvalSet, Product, category_task, with_pairs
 from trainer.export import ExportedModel
 from trainer.model import StyleModel
+from trainer.presets import PRESETS, Preset
 from trainer.scene_features import RecentScenes, SceneView
-from trainer.vectors import PairVectors, QueryVectors, category_vectors
+from trainer.vectors import (
+    PairVectors,
+    QueryVectors,
+    category_vectors,
+    why_unrankable,
+)
 
 
 class CountingModel(FakeModel):
@@ -179,3 +187,25 @@ def test_attention_by_product_is_that_for_each_pair_s_own(
         squares = np.square(scenes.keys[row] - own.keys[row]).sum(axis=1)
         expected = np.exp(-squares) / np.exp(-squares).sum()
         np.testing.assert_allclose(attention[row], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "obstacle"),
+    [
+        (Preset.PAPER, [], None),
+        (Preset.BEST, [], None),
+        (Preset.SIAMESE, ["model.attention=product"], None),
+        (Preset.PAPER, ["model.attention=product"], "model.attention=product"),
+        (Preset.PAPER, ["model.squared=false"], "model.squared=false"),
+        (Preset.ARTICLE, [], "cells of pictures"),
+    ],
+)
+def test_manifest_tells_whether_a_model_can_rank(
+    preset: Preset, changes: list[str], obstacle: str | None
+) -> None:
+    config = with_changes(PRESETS[preset], changes)
+    found = why_unrankable({"config": dataclasses.asdict(config)})
+    assert (found is None) == (obstacle is None)
+    if obstacle:
+        assert found is not None
+        assert obstacle in found
