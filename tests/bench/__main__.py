@@ -60,6 +60,30 @@ def _train() -> list[Row]:
     return train_cached_vs_article()
 
 
+def _training_step() -> list[Row]:
+    from tests.bench.training_step import training_step_rows
+
+    return training_step_rows()
+
+
+def _two_processes() -> list[Row]:
+    from tests.bench.worker_rates import two_processes_vs_one
+
+    return two_processes_vs_one()
+
+
+def _train_cost() -> list[Row]:
+    from tests.bench.train_cost import train_cost
+
+    return train_cost()
+
+
+def _evaluation() -> list[Row]:
+    from tests.bench.evaluation_share import evaluate_vs_train
+
+    return evaluate_vs_train()
+
+
 # Imported when run: the night must be measured from a small process.
 BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
     ("run_wall_s", "run_peak_rss_mib"): _run_night,
@@ -70,6 +94,10 @@ BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
     ("features_vs_forward",): _features,
     ("train_cached_vs_article",): _train,
     ("incremental_share", "incremental_peak_mib"): _incremental,
+    ("step_vs_matmul", "input_vs_step"): _training_step,
+    ("two_processes_vs_one",): _two_processes,
+    ("train_cost",): _train_cost,
+    ("evaluate_vs_train",): _evaluation,
 }
 
 

@@ -6,36 +6,16 @@ depends on how many there are.
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import numpy as np
 
+from tests.bench.step_products import RESNET50, Shapes
 from trainer.pair_table import PairTable
 
 CATEGORIES = [f"category-{number}" for number in range(10)]
 NEGATIVES = 32
 """A pair, as `build_dataset` mines them."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Shapes:
-    """Of the features.
-
-    Attributes:
-        global_dim: of pooled ones.
-        n_regions: of a scene.
-        region_dim: of a region.
-        distinct: scenes with features of their own; the others repeat them.
-    """
-
-    global_dim: int = 2048
-    n_regions: int = 49
-    region_dim: int = 1024
-    distinct: int = 512
-
-
-RESNET50 = Shapes()
 
 
 def repeated_pairs(

@@ -13,12 +13,14 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
-from tests.bench.bare_products import compile_products, products_of_step
-from tests.bench.repeated_pairs import CATEGORIES, RESNET50, Shapes, repeated_pairs
+from tests.bench.bare_products import compile_products
+from tests.bench.repeated_pairs import CATEGORIES, repeated_pairs
 from tests.bench.rows import Row
+from tests.bench.step_products import RESNET50, Shapes, products_of_step
 from trainer.batches import Batches
 from trainer.config import TrainConfig
 from trainer.optimizers import make_optimizer
+from trainer.pair_table import PairTable
 from trainer.preparation import make_model
 from trainer.steps import Step, make_step
 
@@ -74,13 +76,10 @@ class Round(NamedTuple):
     both: float
 
 
-def make_training(
-    n_pairs: int, shapes: Shapes, scratch: Path, config: TrainConfig = PAPER
-) -> Training:
+def make_training(table: PairTable, config: TrainConfig = PAPER) -> Training:
     """A training as `trainer.task` sets it up, on one device."""
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
-    table = repeated_pairs(n_pairs, shapes, scratch=scratch / "regions.f16")
     model = make_model(config, table, CATEGORIES)
     optimizer = make_optimizer(config, model)
     optimizer.build(model.trainable_variables)
@@ -97,7 +96,8 @@ def training_step_rows(shapes: Shapes = RESNET50, effort: Effort = FULL) -> list
         mined_per_pair=PAPER.loss.mined_per_pair,
     )
     with tempfile.TemporaryDirectory() as scratch:
-        training = make_training(PAIRS, shapes, Path(scratch))
+        regions = Path(scratch) / "regions.f16"
+        training = make_training(repeated_pairs(PAIRS, shapes, scratch=regions))
         bare = compile_products(products)
         _measure(training, bare, effort.warm_up)
         rounds = [_measure(training, bare, effort.steps) for _ in range(effort.rounds)]
