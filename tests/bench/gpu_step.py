@@ -78,7 +78,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=50, help="in each of three rounds")
     parser.add_argument("--side", type=int, default=8192, help="of the bare matrices")
     parser.add_argument("--copy_mib", type=int, default=1024, help="of the bare copy")
-    parser.add_argument("--pictures", type=int, default=256, help="of the backbone")
+    parser.add_argument(
+        "--pictures", type=int, default=256, help="of the backbone; 0 for none"
+    )
     parser.add_argument("--out", type=Path, help="file for the figures as JSON")
     options = parser.parse_args(argv)
     if keras.backend.backend() != "jax":
@@ -89,7 +91,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for precision in PRECISIONS:
         for size in map(int, options.batch_sizes.split(",")):
             figures += measure_step(size, precision, limits, options.steps)
-    for precision in PRECISIONS:
+    for precision in PRECISIONS if options.pictures else ():
         figures.append(
             measure_backbone(options.pictures, precision, limits, options.steps)
         )
