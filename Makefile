@@ -8,6 +8,9 @@ BIN := $(VENV)/bin
 UV := .uv/bin/uv
 export UV_SYSTEM_CERTS ?= 1
 
+# Every stage is a process: without kept bytecode each compiles TensorFlow's modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 # The run's options; `make help` explains them.
 DATA ?=
 BACKBONE ?=

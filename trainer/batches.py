@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import weakref
 
 import numpy as np
 import tensorflow as tf
@@ -165,6 +166,8 @@ class Batches:
     ) -> tf.data.Dataset:
         """Parts of some steps: of each step one after the other for every replica.
 
+        They can be read as long as this object is there.
+
         Args:
             start: first step.
             stop: step after the last.
@@ -183,10 +186,19 @@ class Batches:
             "allowed": ((size, n_products * self._replicas), tf.bool),
         }
 
+        # TensorFlow keeps what it calls for ever; the split is not to stay with it.
+        of_step = weakref.WeakMethod(self.part)
+
+        def call(step: np.ndarray, replica: np.ndarray) -> tuple[np.ndarray, ...]:
+            part = of_step()
+            assert part is not None, "a data set outlived its batches"
+            return part(int(step), replicas[int(replica)])
+
+        @tf.autograph.experimental.do_not_convert  # there is nothing to convert
         def load(number: tf.Tensor) -> dict[str, tf.Tensor]:
             step, replica = number // len(replicas), number % len(replicas)
             tensors = tf.numpy_function(
-                lambda step, replica: self.part(int(step), replicas[int(replica)]),
+                call,
                 [step, replica],
                 [dtype for _, dtype in specs.values()],
                 stateful=False,

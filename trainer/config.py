@@ -161,9 +161,9 @@ class LossConfig:
         objective: triplet or softmax loss.
         negatives: which products may count against a pair.
         mined_per_pair: negatives of the data set that a pair brings to a step.
-        held_out_negatives: whether products that only pairs of other splits have count
-            among the mined ones. They do wherever negatives are drawn from a whole
-            catalogue, and are then pushed away from all scenes and pulled to none.
+        cold_negatives: whether products that no pair of the train split has count
+            among the mined ones. They are then pushed away from all scenes and pulled
+            to none, so that a product is far from everything for being new.
         pick: which of them the triplet loss takes.
         margin: of the triplet loss (the paper's 0.2).
         temperature: of the softmax loss.
@@ -175,7 +175,7 @@ class LossConfig:
     objective: Objective = Objective.TRIPLET
     negatives: Negatives = Negatives.MINED
     mined_per_pair: int = 1
-    held_out_negatives: bool = True
+    cold_negatives: bool = False
     pick: Pick = Pick.ALL
     margin: float = 0.2
     temperature: float = 0.1

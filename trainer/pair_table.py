@@ -74,7 +74,7 @@ def read_pairs(
     categories: Sequence[str],
     scratch: Path,
     with_regions: bool = True,
-    held_out_negatives: bool = True,
+    cold_negatives: bool = True,
 ) -> PairTable:
     """Read a split's pairs and their features.
 
@@ -85,12 +85,12 @@ def read_pairs(
         categories: names, in the order of the model's table.
         scratch: an existing folder for the mapped regions.
         with_regions: whether they are read at all; else there are none of them.
-        held_out_negatives: see `config.LossConfig`.
+        cold_negatives: see `config.LossConfig`.
 
     Raises:
         InputError: the split is empty, a pair has no negative, or features are missing.
     """
-    rows = _read_rows(dataset, split, categories, held_out_negatives)
+    rows = _read_rows(dataset, split, categories, cold_negatives)
     keys = [place.scene_key for place in rows.scenes]
     regions = np.empty((len(keys), 0, 0), np.float16)
     if with_regions:
@@ -110,7 +110,7 @@ def read_picture_pairs(
     *,
     categories: Sequence[str],
     cells: int,
-    held_out_negatives: bool = True,
+    cold_negatives: bool = True,
 ) -> PairTable:
     """Read a split's pairs, and see that all their pictures can be decoded.
 
@@ -120,13 +120,13 @@ def read_picture_pairs(
         store: with every picture of the data set.
         categories: names, in the order of the model's table.
         cells: that scenes are cut into, in either direction; 0 for none.
-        held_out_negatives: see `config.LossConfig`.
+        cold_negatives: see `config.LossConfig`.
 
     Raises:
         InputError: the split is empty, a pair has no negative, or a picture is missing
             or broken.
     """
-    rows = _read_rows(dataset, split, categories, held_out_negatives)
+    rows = _read_rows(dataset, split, categories, cold_negatives)
     store.check(place.sha256 for place in (*rows.scenes, *rows.products))
     return PairTable(
         scenes=PictureTable(store, rows.scenes),
@@ -155,13 +155,13 @@ def _read_rows(
     dataset: epath.Path,
     split: Split,
     categories: Sequence[str],
-    held_out_negatives: bool,
+    cold_negatives: bool,
 ) -> _Rows:
     pairs = dataset / "pairs.parquet"
     rows = [row for row in dataset_tables.read_rows(pairs) if row["split"] == split]
     _check_pairs(rows, dataset, split)
-    if not held_out_negatives:
-        rows = _without(_held_out(pairs), rows)
+    if not cold_negatives:
+        rows = _with_negatives_of(_trained(pairs), rows)
     of_product = {
         row["product_id"]: row
         for row in dataset_tables.read_rows(dataset / "products.parquet")
@@ -195,24 +195,24 @@ def _read_rows(
     return _Rows(scenes, [Place(row["sha256"]) for row in kept], columns)
 
 
-def _held_out(pairs: epath.Path) -> set[str]:
-    """Products that pairs of other splits than train have, and no pair of train."""
-    trained: set[str] = set()
-    others: set[str] = set()
-    for part in dataset_tables.read_parts(pairs, ["product_id", "split"]):
-        for row in part.to_pylist():
-            (trained if row["split"] == Split.TRAIN else others).add(row["product_id"])
-    return others - trained
+def _trained(pairs: epath.Path) -> set[str]:
+    """Products that a pair of the train split has."""
+    return {
+        row["product_id"]
+        for part in dataset_tables.read_parts(pairs, ["product_id", "split"])
+        for row in part.to_pylist()
+        if row["split"] == Split.TRAIN
+    }
 
 
-def _without(
+def _with_negatives_of(
     products: set[str], rows: Sequence[Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Rows without these among their negatives; one that has no others keeps them."""
+    """Rows with these alone among their negatives; one that has none keeps its own."""
     return [
         {
             **row,
-            "negative_ids": [n for n in row["negative_ids"] if n not in products]
+            "negative_ids": [n for n in row["negative_ids"] if n in products]
             or row["negative_ids"],
         }
         for row in rows

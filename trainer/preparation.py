@@ -72,7 +72,7 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
                 store,
                 categories=sources.categories,
                 cells=config.pictures.cells,
-                held_out_negatives=_counts_held_out(config, split),
+                cold_negatives=_counts_cold(config, split),
             )
             for split in SPLITS
         }
@@ -85,15 +85,15 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
             categories=sources.categories,
             scratch=scratch,
             with_regions=config.method is Method.GRADIENT,
-            held_out_negatives=_counts_held_out(config, split),
+            cold_negatives=_counts_cold(config, split),
         )
         for split in SPLITS
     }
 
 
-def _counts_held_out(config: TrainConfig, split: Split) -> bool:
+def _counts_cold(config: TrainConfig, split: Split) -> bool:
     """The validation split is asked the same whatever was trained on."""
-    return config.loss.held_out_negatives or split is not Split.TRAIN
+    return config.loss.cold_negatives or split is not Split.TRAIN
 
 
 def untrained_model(

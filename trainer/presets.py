@@ -41,7 +41,7 @@ ARTICLE = TrainConfig(
         near_regions=False,
         standardize=False,
     ),
-    loss=LossConfig(reduction=Reduction.SUM, positive_key=True),
+    loss=LossConfig(reduction=Reduction.SUM, positive_key=True, cold_negatives=True),
     batch_size=16,
 )
 """The published re-implementation (see DESIGN), faults and all, to be compared with.
@@ -58,6 +58,8 @@ a_i = softmax_i(+‖l̂_i − l̂_p‖²), d = ½ (d_global + d_local), squared.
 - Laying a map flat ties each weight to a place: a garment shifted by one cell is
   another input, and the two heads need 77 million weights (51 and 26) of ResNet50's map
   of 14 × 14 × 1024, where the paper's have half a million.
+- Negatives are of the whole catalogue, and those without a pair in the train split are
+  only ever pushed away: every product that is new is far from everything.
 - The loss is summed over the batch, so a gradient's size, and what clipping or plain
   gradient descent make of it, depends on the batch size (AdamW hardly feels it).
 - 17 passes of the backbone for a scene and one for every product, in every step.

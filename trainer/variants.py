@@ -78,11 +78,7 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("semi_hard", Group.LOSS, changes=(*IN_BATCH, "loss.pick=semi_hard")),
     Variant("hardest", Group.LOSS, changes=(*IN_BATCH, "loss.pick=hardest")),
     Variant("8_mined_at_once", Group.LOSS, changes=("loss.mined_per_pair=8",)),
-    Variant(
-        "no_held_out_negatives",
-        Group.LOSS,
-        changes=("loss.held_out_negatives=false",),
-    ),
+    Variant("cold_negatives", Group.LOSS, changes=("loss.cold_negatives=true",)),
     Variant("averaged", Group.LOSS, changes=("optimizer.average=0.99",)),
     Variant("siamese_softmax", Group.LOSS, Preset.SIAMESE, SOFTMAX),
     # As many negatives at once as a memory over batches would hold, and none stale.

@@ -74,9 +74,8 @@ def _step_s(preset: Preset, model: Trainable, table: PairTable) -> float:
     step = make_step(model, optimizer, config, tf.distribute.get_strategy())
     steps = STEPS[preset]
     started, loss = 0.0, tf.constant(0.0)
-    for number, batch in enumerate(
-        Batches(table, config).dataset(0, WARM_STEPS + steps)
-    ):
+    batches = Batches(table, config)
+    for number, batch in enumerate(batches.dataset(0, WARM_STEPS + steps)):
         if number == WARM_STEPS:
             float(loss)  # until all is done
             started = time.perf_counter()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
+import weakref
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -15,11 +17,12 @@ from test_training import make_root
 
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from trainer import compare
+from trainer import compare, preparation, training
 from trainer.comparison import Entry, Results, summarise
 from trainer.comparison_files import draw_chart, write_table
 from trainer.config import Method
 from trainer.metrics import METRICS
+from trainer.preparation import Tables
 from trainer.training import train_model
 from trainer.variants import VARIANTS, Group, choose_variants
 
@@ -218,3 +221,21 @@ def test_group_names_all_of_its_variants_beside_the_reference() -> None:
     assert {v.group for v in chosen[1:]} == {Group.CLOSED_FORM}
     assert choose_variants([]) == tuple(v for v in VARIANTS if not v.is_costly)
     assert [v.name for v in choose_variants(["article"])] == ["paper", "article"]
+
+
+def test_training_leaves_nothing_of_its_features_in_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Dozens of models are trained in one process."""
+    read: list[weakref.ref[Any]] = []
+
+    def read_tables(*arguments: Any, **options: Any) -> Tables:
+        tables = preparation.read_tables(*arguments, **options)
+        read.extend(weakref.ref(table.regions) for table in tables.values())
+        return tables
+
+    monkeypatch.setattr(training, "read_tables", read_tables)
+    run(make_root(tmp_path, SPLITS), "--variants=siamese", "--seeds=1")
+    gc.collect()
+    assert len(read) == 4
+    assert [reference() for reference in read] == [None] * 4

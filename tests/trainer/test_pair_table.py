@@ -165,13 +165,13 @@ def test_split_without_features_is_an_error(root: Root, tmp_path: Path) -> None:
         read(root, Split.VALIDATION, tmp_path)
 
 
-def test_products_of_held_out_pairs_alone_can_be_left_out_of_the_negatives(
+def test_products_without_a_train_pair_can_be_left_out_of_the_negatives(
     tmp_path: Path,
 ) -> None:
     root = Root.of(str(tmp_path / "root"))
     names = [f"shoe-{n}" for n in range(6)]
     train = {
-        # In a train pair of its own, in held-out pairs alone, in no pair at all.
+        # Of a train pair, of a held-out pair alone, and of no pair at all.
         "shoe-0": ["shoe-1", "shoe-2", "shoe-5"],
         "shoe-1": ["shoe-2", "shoe-3"],  # nothing would be left
     }
@@ -209,7 +209,7 @@ def test_products_of_held_out_pairs_alone_can_be_left_out_of_the_negatives(
             FeatureReader(root.feature_store(BACKBONE)),
             categories=["shoes"],
             scratch=tmp_path,
-            held_out_negatives=counted,
+            cold_negatives=counted,
         )
         features = {
             features_of(product_key(sha(name))).pooled.tobytes(): name for name in names
@@ -219,4 +219,4 @@ def test_products_of_held_out_pairs_alone_can_be_left_out_of_the_negatives(
             for rows in table.negatives
         ]
     assert found[True] == list(train.values())
-    assert found[False] == [["shoe-1", "shoe-5"], ["shoe-2", "shoe-3"]]
+    assert found[False] == [["shoe-1"], ["shoe-2", "shoe-3"]]
