@@ -36,7 +36,7 @@ from trainer.pictures import PREPROCESSING, PictureLimits
 from trainer.serving_graph import ServingModule
 
 FOLDER = "serving"
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised with every change of what is exported for the same model."""
 
 LIMITS = PictureLimits()

@@ -103,9 +103,13 @@ class ServingModule(tf.Module):
 
     def _features(self, images: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """Pooled features [n, global_dim] and regions [n, rows, cols, region_dim]."""
-        pixels = tf.cast(decode_pictures(images, self.limits), tf.float32)
+        n = tf.size(images)
+        pixels = decode_pictures(images, self.limits)
+        # Convolutions of some processors fail where there is no picture at all.
+        blank = tf.zeros((tf.cast(n == 0, tf.int32), *pixels.shape[1:]), tf.uint8)
+        pixels = tf.cast(tf.concat([pixels, blank], axis=0), tf.float32)
         outputs = self._backbone.value(pixels, training=False)
-        return _as_cached(outputs["global"]), _as_cached(outputs["regions"])
+        return _as_cached(outputs["global"][:n]), _as_cached(outputs["regions"][:n])
 
     def _numbers(self, category: tf.Tensor) -> tf.Tensor:
         """Places of categories in the model's table, [n] int32."""
