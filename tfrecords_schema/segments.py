@@ -226,14 +226,17 @@ class SegmentStore:
 
     @functools.cached_property
     def index(self) -> dict[str, RecordLocation]:
-        """Where every record of the store lies; read once."""
+        """Where every record of the store lies; read once.
+
+        Raises:
+            CorruptRecordError: a part of it is not what was written.
+        """
         found = {}
         for segment in self.segments():
             paths: dict[str, str] = {}  # of shards: one text for all their records
             # Within a segment the first of equal keys counts, between them the last.
             for path in reversed(part_paths(segment, INDEX)):
-                with path.open("rb") as file:
-                    table = read_parquet(file)
+                table = _read_index(path)
                 columns = (table[name].to_pylist() for name in INDEX_SCHEMA.names)
                 for key, shard, offset, size in zip(*columns, strict=True):
                     if shard not in paths:
@@ -249,7 +252,7 @@ class SegmentStore:
 
         Raises:
             KeyError: a key is not in the store.
-            CorruptRecordError: a shard is shorter than its index says.
+            CorruptRecordError: a shard is not what its index says.
         """
         by_shard: dict[str, list[tuple[RecordLocation, str]]] = defaultdict(list)
         for key in set(keys):
@@ -270,10 +273,23 @@ def _read_shard(
     with epath.Path(path).open("rb") as file:
         for location, key in sorted(wanted, key=lambda item: item[0].offset):
             file.seek(location.offset)
-            record = read_record(file)
+            try:
+                record = read_record(file)
+            except CorruptRecordError as error:
+                raise CorruptRecordError(
+                    f"{path} at offset {location.offset}: {error}"
+                ) from None
             if record is None:
                 raise CorruptRecordError(f"{path} ends before offset {location.offset}")
             yield key, record
+
+
+def _read_index(path: epath.Path) -> pa.Table:
+    try:
+        with path.open("rb") as file:
+            return read_parquet(file)
+    except pa.ArrowInvalid as error:
+        raise CorruptRecordError(f"{path} is no whole index: {error}") from None
 
 
 def _close(folder: epath.Path, manifest: Mapping[str, Any]) -> None:

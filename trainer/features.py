@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from etils import epath
 
-from tfrecords_schema.errors import InputError
-from tfrecords_schema.records import decode_feature
-from tfrecords_schema.segments import SegmentStore
+from tfrecords_schema.errors import CorruptRecordError, InputError
+from tfrecords_schema.records import FeatureRecord, decode_feature
+from tfrecords_schema.segments import RecordLocation, SegmentStore
 
 
 class FeatureReader:
@@ -27,14 +27,13 @@ class FeatureReader:
         """global_dim, n_regions and region_dim, as the first scene's record has them.
 
         Raises:
-            InputError: the store holds no scene.
+            InputError: the store holds no scene, or is broken.
         """
         # Scenes are keyed by their crop, products are not.
-        key = next((k for k in self._store.index if not k.endswith(":product")), None)
+        key = next((k for k in self._index if not k.endswith(":product")), None)
         if key is None:
             raise InputError(f"{self._path} holds no features of a scene")
-        ((_, data),) = self._read([key])
-        record = decode_feature(data)
+        ((_, record),) = self._read([key])
         return len(record.pooled), *record.regions.shape
 
     def pooled(self, keys: Sequence[str]) -> np.ndarray:
@@ -72,8 +71,7 @@ class FeatureReader:
         for row, key in enumerate(keys):
             rows.setdefault(key, []).append(row)
         self._check_present(rows)
-        for key, data in self._read(rows):
-            record = decode_feature(data)
+        for key, record in self._read(rows):
             for field, out in wanted.items():
                 values = getattr(record, field)
                 if values.shape != out.shape[1:]:
@@ -84,22 +82,56 @@ class FeatureReader:
                     )
                 out[rows[key]] = values
 
-    def _read(self, keys: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+    @property
+    def _index(self) -> Mapping[str, RecordLocation]:
+        try:
+            return self._store.index
+        except CorruptRecordError as error:
+            raise _broken(error) from None
+
+    def _read(self, keys: Iterable[str]) -> Iterator[tuple[str, FeatureRecord]]:
         left = set(keys)
         try:
-            for key, data in self._store.read(list(left)):
+            for key, record in self._records(left):
                 left.discard(key)
-                yield key, data
+                yield key, record
         except FileNotFoundError:
             # The cache was compacted since its index was read: the records lie in
             # another segment now.
             self._store = SegmentStore(self._path)
-            yield from self._store.read(left)
+            self._check_present(left)
+            try:
+                yield from self._records(left)
+            except FileNotFoundError as error:
+                raise _broken(error) from None
 
-    def _check_present(self, keys: dict[str, list[int]]) -> None:
-        missing = [key for key in keys if key not in self._store.index]
+    def _records(self, keys: Iterable[str]) -> Iterator[tuple[str, FeatureRecord]]:
+        try:
+            for key, data in self._store.read(list(keys)):
+                yield key, self._decoded(key, data)
+        except CorruptRecordError as error:
+            raise _broken(error) from None
+
+    def _decoded(self, key: str, data: bytes) -> FeatureRecord:
+        try:
+            return decode_feature(data)
+        except CorruptRecordError as error:
+            place = self._store.index[key]
+            raise CorruptRecordError(
+                f"{place.path} at offset {place.offset}: {error}"
+            ) from None
+
+    def _check_present(self, keys: Collection[str]) -> None:
+        missing = [key for key in keys if key not in self._index]
         if missing:
             raise InputError(
                 f"{self._path} lacks {len(missing)} of {len(keys)} features, such as "
                 f"{missing[0]}; run beam_jobs.extract_features for this data set"
             )
+
+
+def _broken(error: Exception) -> InputError:
+    return InputError(
+        f"features are broken: {error}; remove the folder of that segment and run "
+        "beam_jobs.extract_features again, which computes what it held"
+    )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-from small_root import BACKBONE, write_features
+from etils import epath
+from small_root import BACKBONE, write_features, write_segment
 
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.errors import InputError
@@ -138,14 +140,62 @@ def test_reader_goes_on_where_compaction_overtook_it(
     np.testing.assert_array_equal(reader.regions(SCENES), expected)
 
 
-def test_shard_that_is_gone_for_good_is_an_error(
+def test_shard_that_is_gone_for_good_is_an_error_that_names_the_job(
     root: Root, reader: FeatureReader
 ) -> None:
     reader.pooled(SCENES)
     for shard in root.feature_store(BACKBONE).glob("segments/*/*.tfrecord"):
         shard.unlink()
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(InputError, match=r"\.tfrecord.*extract_features"):
         reader.pooled(SCENES)
+
+
+def last_shard(root: Root) -> Path:
+    """The shard of the segment that is the newest."""
+    newest = SegmentStore(root.feature_store(BACKBONE)).segments()[-1]
+    (shard,) = Path(str(newest)).glob("*.tfrecord")
+    return shard
+
+
+@pytest.mark.parametrize("left", [0, 5, 0.5, -1])
+def test_shard_cut_short_is_an_error_with_file_offset_and_job(
+    root: Root, reader: FeatureReader, left: float
+) -> None:
+    shard = last_shard(root)
+    whole = shard.read_bytes()
+    kept = int(len(whole) * left) if isinstance(left, float) else left
+    shard.write_bytes(whole[:kept])
+    with pytest.raises(InputError, match="extract_features") as refused:
+        reader.scenes(SCENES[3:])
+    refused_text = str(refused.value)
+    index = SegmentStore(root.feature_store(BACKBONE)).index
+    offsets = "|".join(str(index[key].offset) for key in SCENES[3:])
+    assert re.search(rf"{re.escape(str(shard))} .*offset ({offsets})", refused_text)
+
+
+def test_record_that_is_no_features_is_an_error_with_its_offset(root: Root) -> None:
+    segment = write_segment(root.feature_store(BACKBONE), {"x": b"?", SCENES[0]: b"?"})
+    reader = FeatureReader(root.feature_store(BACKBONE))
+    with pytest.raises(InputError, match=r"offset 17: feature record") as refused:
+        reader.pooled([SCENES[1], SCENES[0]])
+    assert str(segment) in str(refused.value)
+
+
+def test_index_cut_short_is_an_error_that_names_it(root: Root) -> None:
+    index = next(last_shard(root).parent.glob("index-*.parquet"))
+    index.write_bytes(index.read_bytes()[:-9])
+    reader = FeatureReader(root.feature_store(BACKBONE))
+    with pytest.raises(InputError, match=r"index-.* beam_jobs.extract_features"):
+        reader.pooled([SCENES[0]])
+
+
+def test_features_are_whole_once_a_broken_segment_is_made_again(root: Root) -> None:
+    shard = last_shard(root)
+    shard.write_bytes(shard.read_bytes()[:9])
+    epath.Path(shard.parent).rmtree()
+    write_features(root, [*PRODUCT_RECORDS[1:], *SCENE_RECORDS[3:]])
+    found = FeatureReader(root.feature_store(BACKBONE)).pooled(SCENES)
+    assert found[:, 0].tolist() == [0.0, 10.0, 20.0, 30.0, 40.0]
 
 
 def test_regions_mapped_from_a_file_are_those_in_memory(

@@ -268,6 +268,14 @@ def test_empty_validation_split_is_an_error(tmp_path: Path) -> None:
         train(root)
 
 
+def test_truncated_features_are_an_error_before_the_first_step(tmp_path: Path) -> None:
+    root = make_root(tmp_path)
+    (shard,) = root.feature_store(BACKBONE).glob("segments/*/*.tfrecord")
+    shard.write_bytes(shard.read_bytes()[:-1])
+    with pytest.raises(InputError, match=r"\.tfrecord.*offset.*extract_features"):
+        train(root)
+
+
 def test_defaults_on_the_command_line_are_those_of_the_config(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
