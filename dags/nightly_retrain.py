@@ -280,7 +280,7 @@ start again: what is measured is not replaced. If features are missing, clear
         doc_md="""Decide whether the model may replace the champion.
 
 Succeeds whatever the verdict; `models/<run_id>/gate.json` says why. **If this fails**:
-a metric is missing or no number. Remove `models/<run_id>/metrics.json` and clear from
+a metric is missing or no number, or the metrics are another model's. Remove `models/<run_id>/metrics.json` and clear from
 `evaluate`.""",
     )
     promote = module_task(
@@ -288,8 +288,9 @@ a metric is missing or no number. Remove `models/<run_id>/metrics.json` and clea
         "trainer.promote",
         doc_md="""Make the model the champion; skipped when the gate refused it.
 
-**If this fails**: the pointer `models/champion.json` could not be replaced and still
-names the old champion. Clear the task.""",
+**If this fails**: the pointer `models/champion.json` still names the old champion. Where
+the line says that `gate.json` is about other metrics, the model was evaluated anew since:
+clear from `gate`. Else the pointer could not be replaced: clear the task.""",
     )
     rank_catalog = beam_task(
         "rank_catalog",

@@ -87,7 +87,7 @@ def evaluate(config: EvaluateConfig) -> Receipt:
     reused = (folder / METRICS_FILE).exists()
     if reused:
         metrics = storage.read_json(folder / METRICS_FILE)
-        _check_same(config, metrics["evaluation"], folder / METRICS_FILE)
+        _check_same(config, train, metrics["evaluation"], folder / METRICS_FILE)
         _log.info("%s is evaluated already: %s", train["model"], folder / METRICS_FILE)
     else:
         metrics = _evaluate_model(config, train, folder)
@@ -112,7 +112,10 @@ def evaluate(config: EvaluateConfig) -> Receipt:
 
 
 def _check_same(
-    config: EvaluateConfig, evaluation: Mapping[str, Any], path: epath.Path
+    config: EvaluateConfig,
+    train: Mapping[str, str],
+    evaluation: Mapping[str, Any],
+    path: epath.Path,
 ) -> None:
     """Refuse to pass off metrics made in another way as the ones asked for."""
     made_by = evaluation.get("code_version", 1)  # the first did not say
@@ -122,6 +125,12 @@ def _check_same(
             f"version {CODE_VERSION}, and metrics are not replaced; remove the file to "
             "evaluate the model anew"
         )
+    for field, name in (("run_id", "model"), ("dataset", "dataset")):
+        if evaluation.get(field) != train[name]:
+            raise InputError(
+                f"{path} is about {name} {evaluation.get(field)}, not {train[name]}; "
+                "remove it to evaluate the model anew"
+            )
     for name in OPTIONS:
         asked, recorded = getattr(config, name), evaluation[name]
         if asked != recorded:

@@ -4,19 +4,22 @@
 
 A model is refused when it is worse than the champion beyond the 95 % interval, or when
 its binary accuracy is below a baseline's. The verdict is a file beside the model,
-`gate.json`, that `trainer.promote` obeys; a refusal is a result and no failure, so the
-job ends well either way.
+`gate.json`, that `trainer.promote` obeys as long as the metrics are those it names; a
+refusal is a result and no failure, so the job ends well either way.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import logging
 import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.cli import add_run_arguments, configure_logging
@@ -159,6 +162,33 @@ def _row(rows: Rows, model: str, metric: str) -> MetricRow:
     return row
 
 
+def metrics_digest(folder: epath.Path) -> str:
+    """SHA-256 of a model's `metrics.json`, by which a verdict names what it is about.
+
+    Raises:
+        InputError: there are no metrics.
+    """
+    path = folder / METRICS_FILE
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except FileNotFoundError:
+        raise InputError(
+            f"{path} does not exist; run trainer.evaluate and trainer.gate again"
+        ) from None
+
+
+def _check_about(
+    evaluation: Mapping[str, Any], outputs: Mapping[str, str], path: epath.Path
+) -> None:
+    """Refuse metrics that are not of what the run has evaluated."""
+    for field, name in (("run_id", "model"), ("dataset", "dataset")):
+        if evaluation.get(field) != outputs[name]:
+            raise InputError(
+                f"{path} is about {name} {evaluation.get(field)}, not {outputs[name]}; "
+                "remove it and run trainer.evaluate again"
+            )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     started = time.monotonic()
@@ -167,17 +197,22 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     configure_logging()
     root, run_date = Root.of(options.root), parse_run_date(options.run_date)
-    run_id = root.receipt(run_date, Stage.EVALUATE).outputs["model"]
-    metrics = storage.read_json(root.model(run_id) / METRICS_FILE)
+    evaluated = root.receipt(run_date, Stage.EVALUATE).outputs
+    run_id = evaluated["model"]
+    folder = root.model(run_id)
+    metrics_sha256 = metrics_digest(folder)
+    metrics = storage.read_json(folder / METRICS_FILE)
+    _check_about(metrics["evaluation"], evaluated, folder / METRICS_FILE)
     verdict = decide(metrics)
     content = {
         "run_id": run_id,
         "promoted": verdict.promoted,
         "reasons": list(verdict.reasons),
-        # Promotion checks that this is still the champion.
+        # Promotion checks that these are still the metrics and this the champion.
+        "metrics_sha256": metrics_sha256,
         "compared_with": metrics["evaluation"]["champion"],
     }
-    path = root.model(run_id) / GATE_FILE
+    path = folder / GATE_FILE
     same = path.exists() and storage.read_json(path) == content
     if not same:
         storage.write_json(path, content)

@@ -19,11 +19,13 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from etils import epath
+
 from tfrecords_schema import storage
 from tfrecords_schema.cli import add_run_arguments, configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
-from trainer.gate import GATE_FILE
+from trainer.gate import GATE_FILE, METRICS_FILE, metrics_digest
 from trainer.pointer import read_pointer, replace_pointer
 
 EXIT_SKIPPED = 99
@@ -69,7 +71,7 @@ def decide(
     """
     reasons = tuple(verdict["reasons"])
     if not verdict["promoted"]:
-        return Decision(Action.SKIP, reasons)
+        return Decision(Action.SKIP, (*reasons, *_outdated(verdict, champion)))
     if champion is None:
         return Decision(Action.REPLACE, reasons)
     if champion["run_id"] == verdict["run_id"]:
@@ -80,14 +82,25 @@ def decide(
             f"{run_date}: a backfill does not roll the champion back"
         )
         return Decision(Action.SKIP, (reason,))
-    if verdict["compared_with"] != champion["run_id"]:
-        reason = (
-            f"the gate compared it with champion {verdict['compared_with'] or 'none'}, "
-            f"and the champion now is {champion['run_id']}; to compare again, remove "
-            f"metrics.json of model {verdict['run_id']} and run evaluate, gate, promote"
-        )
-        return Decision(Action.SKIP, (reason,))
+    outdated = _outdated(verdict, champion)
+    if outdated:
+        return Decision(Action.SKIP, outdated)
     return Decision(Action.REPLACE, reasons)
+
+
+def _outdated(
+    verdict: Mapping[str, Any], champion: Mapping[str, Any] | None
+) -> tuple[str, ...]:
+    """A sentence where the gate compared with another champion than there is now."""
+    # The champion itself was compared with its predecessor.
+    up_to_date = (verdict["run_id"], verdict["compared_with"])
+    if champion is None or champion["run_id"] in up_to_date:
+        return ()
+    return (
+        f"the gate compared it with champion {verdict['compared_with'] or 'none'}, "
+        f"and the champion now is {champion['run_id']}; to compare again, remove "
+        f"metrics.json of model {verdict['run_id']} and run evaluate, gate, promote",
+    )
 
 
 def champion_content(
@@ -137,15 +150,25 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(EXIT_SKIPPED)
 
 
+def _verdict(folder: epath.Path, run_id: str) -> dict[str, Any]:
+    """The gate's verdict on a model as it is measured now."""
+    path = folder / GATE_FILE
+    verdict: dict[str, Any] = storage.read_json(path)
+    if verdict["run_id"] != run_id:
+        raise InputError(f"{path} is about model {verdict['run_id']}; run gate again")
+    # Verdicts of earlier versions do not say which metrics they are about.
+    if verdict.get("metrics_sha256") != metrics_digest(folder):
+        raise InputError(
+            f"{path} is about other metrics than {METRICS_FILE} beside it; run gate "
+            "again"
+        )
+    return verdict
+
+
 def _promote(root: Root, run_date: datetime.date) -> tuple[Decision, str]:
     """Act on the verdict; returns the decision and the champion that there is then."""
     run_id = root.receipt(run_date, Stage.GATE).outputs["model"]
-    verdict = storage.read_json(root.model(run_id) / GATE_FILE)
-    if verdict["run_id"] != run_id:
-        raise InputError(
-            f"{root.model(run_id) / GATE_FILE} is about model {verdict['run_id']}; "
-            "run gate again"
-        )
+    verdict = _verdict(root.model(run_id), run_id)
     pointer = read_pointer(root.champion)
     champion = pointer.value["run_id"] if pointer.value else None
     decision = decide(verdict, pointer.value, run_date=run_date)

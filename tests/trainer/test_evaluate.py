@@ -164,6 +164,18 @@ def test_other_options_than_the_recorded_ones_are_refused(world: World) -> None:
         world.run("--resamples", "50", "--negatives", "20")
 
 
+@pytest.mark.parametrize(("field", "other"), [("run_id", "r9"), ("dataset", "d9")])
+def test_metrics_of_another_model_or_data_set_are_not_passed_off(
+    world: World, field: str, other: str
+) -> None:
+    world.run("--resamples", "50")
+    copied = world.metrics()
+    copied["evaluation"][field] = other
+    storage.write_json(world.root.model("r1") / "metrics.json", copied)
+    with pytest.raises(InputError, match=rf"is about \w+ {other}, not .1; remove it"):
+        world.run("--resamples", "50")
+
+
 def test_metrics_of_an_earlier_version_are_refused(world: World) -> None:
     world.run("--resamples", "50")
     path = world.root.model("r1") / "metrics.json"

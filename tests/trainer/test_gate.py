@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
@@ -40,6 +41,8 @@ def metrics(
     # Rows that are not about all pairs decide nothing.
     table += [r | {"slice": "shoes", "value": -1.0, "high": -0.9} for r in table]
     evaluation = {
+        "run_id": "r1",
+        "dataset": "d1",
         "model": "paper",
         "champion": compared_with,
         "champion_comparable": compared_with is not None,
@@ -137,7 +140,7 @@ def test_champion_without_any_figure_is_an_error() -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
     found = Root.of(str(tmp_path))
-    receipt = Receipt(Stage.EVALUATE, {"model": "r1"}, {}, 1.0)
+    receipt = Receipt(Stage.EVALUATE, {"model": "r1", "dataset": "d1"}, {}, 1.0)
     found.write_receipt(parse_run_date(DATE), receipt)
     return found
 
@@ -171,6 +174,33 @@ def test_gate_repeated_leaves_its_file(root: Root) -> None:
     assert run(root, metrics()).reused
     assert path.stat().st_ino == before
     assert not run(root, metrics(None, random=-0.1)).reused
+
+
+def test_verdict_names_the_metrics_that_it_is_about(root: Root) -> None:
+    run(root, metrics())
+    data = (root.model("r1") / "metrics.json").read_bytes()
+    verdict = storage.read_json(root.model("r1") / "gate.json")
+    assert verdict["metrics_sha256"] == hashlib.sha256(data).hexdigest()
+
+
+def test_other_metrics_with_the_same_outcome_are_another_verdict(root: Root) -> None:
+    run(root, metrics())
+    found = metrics()
+    found["evaluation"]["notes"] = ["evaluated anew"]
+    assert not run(root, found).reused
+
+
+@pytest.mark.parametrize(("field", "other"), [("run_id", "r9"), ("dataset", "d9")])
+def test_metrics_of_another_model_or_data_set_are_refused(
+    root: Root, field: str, other: str
+) -> None:
+    found = metrics()
+    found["evaluation"][field] = other
+    with pytest.raises(InputError, match=rf"{other}, not .1; remove it and run") as no:
+        run(root, found)
+    assert str(root.model("r1") / "metrics.json") in str(no.value)
+    assert not (root.model("r1") / "gate.json").exists()
+    assert root.find_receipt(parse_run_date(DATE), Stage.GATE) is None
 
 
 def test_model_that_cannot_rank_is_refused_however_good() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,11 @@ def judged(
     compared_with: str | None,
     promoted: bool = True,
 ) -> None:
+    storage.write_json(root.model(run_id) / "metrics.json", {"of": run_id})
+    data = (root.model(run_id) / "metrics.json").read_bytes()
     content = {
         "run_id": run_id,
+        "metrics_sha256": hashlib.sha256(data).hexdigest(),
         "promoted": promoted,
         "reasons": REASONS,
         "compared_with": compared_with,
@@ -132,6 +136,48 @@ def test_verdict_about_another_model_is_an_error(root: Root) -> None:
     other = storage.read_json(root.model("r1") / "gate.json") | {"run_id": "r9"}
     storage.write_json(root.model("r1") / "gate.json", other)
     with pytest.raises(InputError, match=r"is about model r9"):
+        run(root, "2026-11-20")
+
+
+def test_refusal_against_a_former_champion_says_how_to_compare_again(
+    root: Root,
+) -> None:
+    judged(root, "r2", date="2026-11-20", compared_with=None)
+    run(root, "2026-11-20")
+    judged(root, "r1", date="2026-11-21", compared_with="r0", promoted=False)
+    *reasons, again = run_skipped(root, "2026-11-21").notes
+    assert reasons == REASONS
+    assert "compared it with champion r0, and the champion now is r2" in again
+
+
+@pytest.mark.parametrize("promoted", [True, False])
+def test_verdict_on_metrics_that_were_made_anew_is_an_error(
+    root: Root, promoted: bool
+) -> None:
+    judged(root, "r1", date="2026-11-20", compared_with=None, promoted=promoted)
+    storage.write_json(root.model("r1") / "metrics.json", {"of": "r1", "seed": 1})
+    with pytest.raises(
+        InputError, match=r"gate\.json.* other metrics.* run gate again"
+    ):
+        run(root, "2026-11-20")
+    assert not root.champion.exists()
+    assert root.find_receipt(parse_run_date("2026-11-20"), Stage.PROMOTE) is None
+
+
+def test_verdict_that_does_not_say_which_metrics_is_an_error(root: Root) -> None:
+    judged(root, "r1", date="2026-11-20", compared_with=None)
+    path = root.model("r1") / "gate.json"
+    older = storage.read_json(path)
+    del older["metrics_sha256"]
+    storage.write_json(path, older)
+    with pytest.raises(InputError, match=r"run gate again"):
+        run(root, "2026-11-20")
+
+
+def test_verdict_without_metrics_is_an_error(root: Root) -> None:
+    judged(root, "r1", date="2026-11-20", compared_with=None)
+    (root.model("r1") / "metrics.json").unlink()
+    with pytest.raises(InputError, match=r"metrics\.json does not exist"):
         run(root, "2026-11-20")
 
 
