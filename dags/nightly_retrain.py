@@ -280,16 +280,16 @@ start again: what is measured is not replaced. If features are missing, clear
         doc_md="""Decide whether the model may replace the champion.
 
 Succeeds whatever the verdict; `models/<run_id>/gate.json` says why. **If this fails**:
-a metric is missing or no number, or the metrics are another model's. Remove `models/<run_id>/metrics.json` and clear from
-`evaluate`.""",
+a metric is missing or no number, or the metrics are another model's. Remove
+`models/<run_id>/metrics.json` and clear from `evaluate`.""",
     )
     promote = module_task(
         "promote",
         "trainer.promote",
         doc_md="""Make the model the champion; skipped when the gate refused it.
 
-**If this fails**: the pointer `models/champion.json` still names the old champion. Where
-the line says that `gate.json` is about other metrics, the model was evaluated anew since:
+**If this fails**: the pointer `models/champion.json` still names the old champion. If
+the line says that `gate.json` is about other metrics, the model was evaluated anew:
 clear from `gate`. Else the pointer could not be replaced: clear the task.""",
     )
     rank_catalog = beam_task(

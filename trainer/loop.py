@@ -163,7 +163,9 @@ class _Run:
             mean_cosine=figures.mean_cosine,
         )
         state.end_epoch(result, weights)
-        self._manager.save()
+        if self._places.telemetry:
+            self._places.telemetry.epoch(result, self._model)
+        self._save()
         log.info(
             "epoch %d: loss %.4f, validation loss %.4f, binary accuracy %.4f",
             result.epoch,
@@ -171,8 +173,6 @@ class _Run:
             result.validation_loss,
             result.validation_binary_accuracy,
         )
-        if self._places.telemetry:
-            self._places.telemetry.epoch(result, self._model)
         check_collapse(state.results)
 
     def _train_epoch(self) -> None:
@@ -193,7 +193,13 @@ class _Run:
                 self._look_at(losses, number, time.monotonic() - began, bar)
                 losses, began = [], time.monotonic()
             if at_checkpoint and number != stop:
-                self._manager.save()
+                self._save()
+
+    def _save(self) -> None:
+        """Leave a checkpoint, and before it what was noted up to it."""
+        if self._places.telemetry:
+            self._places.telemetry.write()
+        self._manager.save()
 
     def _look_at(
         self,
@@ -267,6 +273,8 @@ class _Run:
             )
         self.state.restore(tf.train.latest_checkpoint(self._places.restore))
         self.state.learning_rate_factor = factor
+        if self._places.telemetry:
+            self._places.telemetry.forget_after(self.state.step)
         log.warning(
             "%s; going back to step %d with %g of the learning rate",
             error,

@@ -20,6 +20,10 @@ WINDOWS_FILE = "windows.jsonl"
 class Telemetry:
     """Files of a run, beside its checkpoints.
 
+    They are written before each checkpoint, so that they lack nothing of a run that is
+    gone on with; what they have beyond its checkpoint is forgotten then. The curves
+    cannot forget: a point that is computed again is drawn twice, at the same place.
+
     `windows.jsonl` has one line a window of steps: step, loss, learning rate and pairs
     a second. `tensorboard/` has the curves of windows and epochs, histograms of the
     weights and, of the validation split, attention pictures and product vectors.
@@ -41,10 +45,12 @@ class Telemetry:
         self._windows: list[dict[str, Any]] = []
 
     def forget_after(self, step: int) -> None:
-        """Take up what a killed run has left, up to a step."""
+        """Go on with what has been written, up to the step of a checkpoint."""
         lines = self._file.read_text().splitlines() if self._file.exists() else []
         windows = [json.loads(line) for line in lines]
         self._windows = [window for window in windows if window["step"] <= step]
+        if len(self._windows) < len(windows):
+            self.write()
 
     def window(self, step: int, **figures: float) -> None:
         """Note the figures of a window that ends with a step."""
@@ -54,7 +60,7 @@ class Telemetry:
                 tf.summary.scalar(f"window/{name}", value)
 
     def epoch(self, result: EpochResult, model: Trainable | PictureModel) -> None:
-        """Note the figures of an epoch, and write everything."""
+        """Note the figures of an epoch."""
         with self._writer.as_default(step=result.epoch):
             for name, value in dataclasses.asdict(result).items():
                 if name != "epoch":
@@ -64,6 +70,9 @@ class Telemetry:
             if self._views and result.epoch.bit_count() == 1:
                 # In epochs 1, 2, 4 …: what attention looks at settles early.
                 self._views.attention(model, "attention")
+
+    def write(self) -> None:
+        """Have all that was noted on the disk; call it before a checkpoint is saved."""
         self._writer.flush()
         lines = [json.dumps(window, sort_keys=True) for window in self._windows]
         storage.write_atomic(self._file, "".join(f"{x}\n" for x in lines).encode())

@@ -156,9 +156,7 @@ def test_verdict_on_metrics_that_were_made_anew_is_an_error(
 ) -> None:
     judged(root, "r1", date="2026-11-20", compared_with=None, promoted=promoted)
     storage.write_json(root.model("r1") / "metrics.json", {"of": "r1", "seed": 1})
-    with pytest.raises(
-        InputError, match=r"gate\.json.* other metrics.* run gate again"
-    ):
+    with pytest.raises(InputError, match=r"gate\.json.* other metrics.* gate again"):
         run(root, "2026-11-20")
     assert not root.champion.exists()
     assert root.find_receipt(parse_run_date("2026-11-20"), Stage.PROMOTE) is None

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
 import math
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,18 +139,119 @@ def test_run_goes_on_where_it_was_and_does_not_begin_again(
     assert len(again) == STEPS - 12
 
 
-def test_lines_of_windows_are_told_once_each(
+def windows(folder: Path) -> list[tuple[int, float]]:
+    """Step and loss of every line."""
+    file = folder / WINDOWS_FILE
+    lines = file.read_text().splitlines() if file.exists() else []
+    return [(window["step"], window["loss"]) for window in map(json.loads, lines)]
+
+
+@pytest.fixture(scope="module")
+def all_windows(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, float]]:
+    """Those of an undisturbed run: one at each checkpoint and end of an epoch."""
+    tf.config.experimental.enable_op_determinism()
+    folder = tmp_path_factory.mktemp("windows")
+    run(folder, telemetry=True)
+    found = windows(folder)
+    assert [step for step, _ in found] == [
+        step for step in range(1, STEPS + 1) if step % 2 == 0 or step % 5 == 0
+    ]
+    return found
+
+
+@pytest.mark.parametrize("last", [5, 13])
+def test_windows_up_to_the_last_checkpoint_are_there_and_told_once(
+    all_windows: list[tuple[int, float]],
+    last: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    end_at(last, tmp_path, monkeypatch, telemetry=True)
+    left = windows(tmp_path)
+    # The step that it ended with was not counted, nor its window told.
+    assert left == [window for window in all_windows if window[0] < last]
+
+    run(tmp_path, telemetry=True)
+    assert windows(tmp_path) == all_windows
+
+
+def test_windows_written_before_a_checkpoint_that_never_was_are_told_once(
+    all_windows: list[tuple[int, float]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    save = tf.train.CheckpointManager.save
+
+    def end(manager: tf.train.CheckpointManager) -> str:
+        written = windows(tmp_path)
+        if written and written[-1][0] == 12:
+            raise Ended
+        return save(manager)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.train.CheckpointManager, "save", end)
+        with pytest.raises(Ended):
+            run(tmp_path, telemetry=True)
+    run(tmp_path, telemetry=True)
+    assert windows(tmp_path) == all_windows
+
+
+def test_windows_that_were_rolled_back_are_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    end_at(13, tmp_path, monkeypatch, telemetry=True)
-    run(tmp_path, telemetry=True)
+    def spoil(number: int, loss: Any) -> Any:
+        return tf.constant(math.nan) if number == 11 else loss
 
-    lines = (tmp_path / WINDOWS_FILE).read_text().splitlines()
-    steps = [
-        int(line.split('"step": ')[1].split("}")[0].split(",")[0]) for line in lines
+    step_that(monkeypatch, spoil)
+    with monkeypatch.context() as patch:
+        patch.setattr(loop, "WINDOW", 1)  # windows after the last checkpoint
+        run(tmp_path, every=4, telemetry=True)
+    assert [step for step, _ in windows(tmp_path)] == list(range(1, STEPS + 1))
+
+
+def killed(folder: Path) -> None:
+    """What a process of its own runs: kill -9 in step 13."""
+
+    def kill(number: int, loss: Any) -> Any:
+        if number == 13:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return loss
+
+    tf.config.experimental.enable_op_determinism()
+    step_that(pytest.MonkeyPatch(), kill)
+    run(folder, telemetry=True)
+
+
+def test_process_killed_in_mid_epoch_leaves_windows_and_curves(
+    all_windows: list[tuple[int, float]], tmp_path: Path
+) -> None:
+    code = "import pathlib, sys, test_resume as t; t.killed(pathlib.Path(sys.argv[1]))"
+    tests = Path(__file__).parents[1]
+    path = os.pathsep.join(
+        [str(tests / "trainer"), str(tests), str(tests.parent), *sys.path]
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        env=os.environ | {"PYTHONPATH": path},
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    assert windows(tmp_path) == [window for window in all_windows if window[0] <= 12]
+    events = [
+        event
+        for file in (tmp_path / "tensorboard").glob("events.*")
+        for event in tf.compat.v1.train.summary_iterator(str(file))
     ]
-    assert steps == sorted(set(steps))
-    assert steps[-1] == STEPS
+    drawn = [
+        event.step
+        for event in events
+        for value in event.summary.value
+        if value.tag == "window/loss"
+    ]
+    assert drawn == [step for step, _ in windows(tmp_path)]
+
+    run(tmp_path, telemetry=True)
+    assert windows(tmp_path) == all_windows
 
 
 def test_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
