@@ -29,7 +29,7 @@ from trainer.bootstrap import DEFAULT_RESAMPLES, LEAST_RESAMPLES
 from trainer.calibration import calibrate
 from trainer.controls import control_notes
 from trainer.lineup import open_lineup
-from trainer.metric_rows import MetricRow, metric_rows
+from trainer.metric_rows import ALL, MetricRow, metric_rows
 from trainer.metric_table import render_differences, render_headline, render_report
 from trainer.metrics import pair_notes
 from trainer.scoring import score
@@ -108,7 +108,24 @@ def evaluate(config: EvaluateConfig) -> Receipt:
         notes=tuple(evaluation["notes"]),
     )
     config.root.write_receipt(config.run_date, receipt)
+    _log.info(
+        "metrics of model %s are in %s: %s",
+        train["model"],
+        folder / METRICS_FILE,
+        _told(rows, evaluation),
+    )
     return receipt
+
+
+def _told(rows: Sequence[MetricRow], evaluation: Mapping[str, Any]) -> str:
+    """The model's main figures over all pairs; those that there are."""
+    found = {
+        row.metric: f"{row.metric} {row.value:.4f} [{row.low:.4f}, {row.high:.4f}]"
+        for row in rows
+        if (row.model, row.slice) == (evaluation["model"], ALL)
+    }
+    told = [found[name] for name in ("binary_accuracy", "mrr") if name in found]
+    return f"{', '.join(told)} on {evaluation['n_pairs']} pairs"
 
 
 def _check_same(

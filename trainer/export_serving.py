@@ -70,6 +70,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         date = parse_run_date(options.run_date)
         model = root.receipt(date, Stage.TRAIN).outputs["model"]
     folder = export_serving(root, model)
+    log.info("the model to serve is in %s: %s", folder, _told(folder))
     print(f"{folder}  manifest sha256 {serving.manifest_digest(folder)}")
 
 
@@ -92,7 +93,7 @@ def export_serving(root: Root, name: str) -> epath.Path:
     provenance = _provenance(chosen)
     if storage.is_complete(folder):
         _check_same(folder, provenance)
-        log.info("model %s is exported already: %s", chosen.run_id, folder)
+        log.info("model %s is exported already", chosen.run_id)
         return folder
     # Not straight to the folder: TensorFlow has another client for object stores.
     with tempfile.TemporaryDirectory(prefix="serving-") as scratch:
@@ -104,8 +105,20 @@ def export_serving(root: Root, name: str) -> epath.Path:
     storage.write_manifest(
         folder, provenance | {"signatures": signatures, "files": files}
     )
-    log.info("model %s: %s", chosen.run_id, folder)
     return folder
+
+
+def _told(folder: epath.Path) -> str:
+    """Which model an export is, and how good, from its manifest."""
+    manifest = storage.read_manifest(folder)
+    metrics = manifest["metrics"] or {"figures": {}}
+    figure = metrics["figures"].get("binary_accuracy")
+    if figure is None:
+        return f"{manifest['run_id']}, of which no binary accuracy is known"
+    return (
+        f"{manifest['run_id']}, binary accuracy {figure['value']:.4f} on "
+        f"{metrics['pairs']} pairs of the {metrics['split']} split"
+    )
 
 
 def _provenance(chosen: ChosenModel) -> dict[str, Any]:

@@ -21,7 +21,7 @@ def compile_forward(model: keras.Model) -> Forward:
             outputs = model(tf.cast(images, tf.float32), training=False)
             return outputs["global"], outputs["regions"]
 
-        run = tf.function(call, jit_compile=pays_to_fuse(model))
+        run = tf.function(call, autograph=False, jit_compile=pays_to_fuse(model))
     else:
 
         def run(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -47,7 +47,8 @@ def make_step(
         optimizer.apply(gradients, model.trainable_variables)
         return loss
 
-    @tf.function
+    # Nothing in it branches on a tensor in Python, and AutoGraph knows no `match`.
+    @tf.function(autograph=False)
     def step(batch: Mapping[str, tf.Tensor]) -> tf.Tensor:
         losses = strategy.run(replica_step, args=(batch,))
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import enum
 import json
 import os
-from typing import Any
-
-import tensorflow as tf
+from typing import TYPE_CHECKING, Any
 
 from tfrecords_schema.errors import InputError
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 
 class Where(enum.StrEnum):
@@ -40,6 +41,8 @@ def make_strategy(where: Where) -> tf.distribute.Strategy:
     Raises:
         InputError: the choice needs what is not there.
     """
+    import tensorflow as tf  # seconds that a wrong option need not wait for
+
     hosts = _cluster()
     if where is Where.AUTO:
         if len(hosts) > 1:

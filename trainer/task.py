@@ -10,8 +10,10 @@ with a hash of everything that the weights follow from.
 from __future__ import annotations
 
 import argparse
+import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tfrecords_schema import storage
 from tfrecords_schema.cli import add_run_arguments, configure_logging
@@ -21,7 +23,6 @@ from trainer.config import TrainConfig
 from trainer.config_fields import with_changes
 from trainer.presets import PRESETS, Preset, parse_preset
 from trainer.strategy import Where, parse_where
-from trainer.training import Source, train_model
 
 _OPTIONS = {
     "batch_size": (int, "batch_size", "pairs in a step, over all replicas"),
@@ -36,6 +37,8 @@ _OPTIONS = {
 }
 """Options for what is changed most: type, field of the configuration, help."""
 
+_log = logging.getLogger(__name__)
+
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the job."""
@@ -45,12 +48,16 @@ def main(argv: Sequence[str] | None = None) -> None:
     preset = parse_preset(arguments.preset)
     config = _config(preset, arguments)
     where = parse_where(arguments.strategy)
+    # TensorFlow takes seconds that a wrong option need not wait for.
+    from trainer.training import HISTORY_FILE, Source, train_model
+
     started = time.monotonic()
     source = Source.of(root, date)
     trained = train_model(root, source, preset, config, where)
     if not trained.is_writer:
         return
-    manifest = storage.read_manifest(root.model(trained.run_id))
+    folder = root.model(trained.run_id)
+    manifest = storage.read_manifest(folder)
     root.write_receipt(
         date,
         Receipt(
@@ -64,6 +71,26 @@ def main(argv: Sequence[str] | None = None) -> None:
             seconds=round(time.monotonic() - started, 3),
             reused=trained.reused,
         ),
+    )
+    _log.info(
+        "model %s is in %s: %s",
+        trained.run_id,
+        folder,
+        headline(storage.read_json(folder / HISTORY_FILE)),
+    )
+
+
+def headline(history: Mapping[str, Any]) -> str:
+    """The figures of the model that was kept, from its `history.json`."""
+    if history["best_epoch"] is None:
+        found = next(r for r in history["ridges"] if r["ridge"] == history["ridge"])
+        how = f"in closed form with ridge {found['ridge']:g}"
+    else:
+        found = history["epochs"][history["best_epoch"] - 1]
+        how = f"best epoch {found['epoch']} of {len(history['epochs'])}"
+    return (
+        f"{how}, validation loss {found['validation_loss']:.4f}, "
+        f"binary accuracy {found['validation_binary_accuracy']:.4f}"
     )
 
 

@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 CODE_VERSION = 5
 """Raised with every change that gives other weights for the same input."""
 
+HISTORY_FILE = "history.json"
+
 COST_FILE = "cost.json"
 """What the training took, of this process: no part of what is the same. Not the whole
 of it where a killed one went before."""
@@ -269,7 +271,7 @@ def _write_model(
     manifest: dict[str, Any],
 ) -> None:
     save_model(model, folder)
-    storage.write_json(folder / "history.json", history)
+    storage.write_json(folder / HISTORY_FILE, history)
     manifest["counts"] |= {
         "epochs": len(history["epochs"]),
         "parameters": model.count_params(),
