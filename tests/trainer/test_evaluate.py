@@ -141,15 +141,14 @@ def test_receipt_names_the_model(world: World) -> None:
 
 
 def test_job_ends_with_where_the_metrics_are_and_the_main_ones(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with caplog.at_level("INFO"):
-        world.run("--resamples", "50")
+    world.run("--resamples", "50")
     accuracy, mrr = (
         "{value:.4f} [{low:.4f}, {high:.4f}]".format(**world.row("paper", metric))
         for metric in ("binary_accuracy", "mrr")
     )
-    assert caplog.messages[-1] == (
+    assert capsys.readouterr().err.splitlines()[-1].endswith(
         f"metrics of model r1 are in {world.root.model('r1') / 'metrics.json'}: "
         f"binary_accuracy {accuracy}, mrr {mrr} on 57 pairs"
     )
