@@ -23,6 +23,7 @@ from trainer.config import TrainConfig
 from trainer.config_fields import with_changes
 from trainer.presets import PRESETS, Preset, parse_preset
 from trainer.strategy import Where, parse_where
+from trainer.unused_fields import check_all_used
 
 _OPTIONS = {
     "batch_size": (int, "batch_size", "pairs in a step, over all replicas"),
@@ -33,7 +34,7 @@ _OPTIONS = {
         "patience",
         "epochs without a better validation loss before training stops",
     ),
-    "seed": (int, "seed", "of weights, order and dropout"),
+    "seed": (int, "seed", "of weights, order and dropout; not of a closed form"),
 }
 """Options for what is changed most: type, field of the configuration, help."""
 
@@ -128,7 +129,9 @@ def _config(preset: Preset, arguments: argparse.Namespace) -> TrainConfig:
         for name, (_, field, _) in _OPTIONS.items()
         if getattr(arguments, name) is not None
     ]
-    return with_changes(PRESETS[preset], [*changes, *arguments.set])
+    config = with_changes(PRESETS[preset], [*changes, *arguments.set])
+    check_all_used(config)
+    return config
 
 
 if __name__ == "__main__":

@@ -7,9 +7,10 @@ import enum
 from collections.abc import Sequence
 
 from tfrecords_schema.errors import InputError
-from trainer.config import Method, TrainConfig
+from trainer.config import TrainConfig
 from trainer.config_fields import with_changes
 from trainer.presets import PRESETS, Preset
+from trainer.unused_fields import without_unused
 
 
 class Group(enum.StrEnum):
@@ -43,16 +44,15 @@ class Variant:
         """What is trained.
 
         Args:
-            common: changes for all variants, which its own come after.
+            common: changes for all variants, which its own come after; those that its
+                method does not use are not applied to it.
             seed: of the training; without effect in closed form.
 
         Raises:
             InputError: there is no such field, or it cannot have the value.
         """
         config = with_changes(PRESETS[self.preset], [*common, *self.changes])
-        if config.method is Method.CLOSED_FORM:
-            seed = 0  # one model, not the same one under several names
-        return dataclasses.replace(config, seed=seed)
+        return without_unused(dataclasses.replace(config, seed=seed))
 
 
 REFERENCE = Variant("paper", Group.PRESET)

@@ -148,9 +148,13 @@ def test_job_ends_with_where_the_metrics_are_and_the_main_ones(
         "{value:.4f} [{low:.4f}, {high:.4f}]".format(**world.row("paper", metric))
         for metric in ("binary_accuracy", "mrr")
     )
-    assert capsys.readouterr().err.splitlines()[-1].endswith(
-        f"metrics of model r1 are in {world.root.model('r1') / 'metrics.json'}: "
-        f"binary_accuracy {accuracy}, mrr {mrr} on 57 pairs"
+    assert (
+        capsys.readouterr()
+        .err.splitlines()[-1]
+        .endswith(
+            f"metrics of model r1 are in {world.root.model('r1') / 'metrics.json'}: "
+            f"binary_accuracy {accuracy}, mrr {mrr} on 57 pairs"
+        )
     )
 
 

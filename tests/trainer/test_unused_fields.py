@@ -1,0 +1,78 @@
+"""What a method does not use gives no second name to the same model."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from tfrecords_schema.errors import InputError
+from trainer import task
+from trainer.config import Method, TrainConfig
+from trainer.config_fields import with_changes
+from trainer.presets import PRESETS, Preset
+from trainer.unused_fields import check_all_used, without_unused
+from trainer.variants import VARIANTS, Variant
+
+NOWHERE = ("--root=/nowhere", "--run_date=2026-11-22")
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("--batch_size=32", r"batch_size=32 .*leave --batch_size out"),
+        ("--learning_rate=0.1", r"learning_rate=0.1 .*leave --learning_rate out"),
+        ("--max_epochs=3", r"max_epochs=3 .*leave --max_epochs out"),
+        ("--patience=3", r"patience=3 .*leave --patience out"),
+        ("--seed=3", r"seed=3 .*leave --seed out"),
+        ("--set=same_category=2", r"leave --set same_category out"),
+        ("--set=model.distance=local", r"model.distance=local .*--set model.distance"),
+        ("--set=loss.cold_negatives=true", r"loss.cold_negatives=True"),
+        ("--set=optimizer.average=0.9", r"optimizer.average=0.9"),
+    ],
+)
+def test_closed_form_refuses_what_it_does_not_use(option: str, named: str) -> None:
+    with pytest.raises(InputError, match=named) as refused:
+        task.main([*NOWHERE, "--preset=best", option])
+    assert "method=closed_form does not use it" in str(refused.value)
+
+
+@pytest.mark.parametrize("preset", set(Preset) - {Preset.BEST})
+def test_training_by_gradient_refuses_a_projection(preset: Preset) -> None:
+    with pytest.raises(InputError, match=r"projection.dim=9 .*method=gradient"):
+        task.main([*NOWHERE, f"--preset={preset}", "--set=projection.dim=9"])
+
+
+@pytest.mark.parametrize("preset", Preset)
+def test_presets_and_what_they_use_are_not_refused(preset: Preset) -> None:
+    check_all_used(PRESETS[preset])
+    closed_form = PRESETS[preset].method is Method.CLOSED_FORM
+    change = "projection.dim=9" if closed_form else "loss.margin=0.3"
+    check_all_used(with_changes(PRESETS[preset], [change]))
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.name)
+def test_variants_change_nothing_that_they_do_not_use(variant: Variant) -> None:
+    config = with_changes(PRESETS[variant.preset], variant.changes)
+    check_all_used(config)
+    assert without_unused(config) == config
+
+
+def test_common_changes_are_applied_to_the_variants_that_use_them() -> None:
+    variants = {variant.name: variant for variant in VARIANTS}
+    common = ("batch_size=16", "loss.margin=0.3", "projection.dim=9", "model.grid=7")
+
+    paper = variants["paper"].config(common, seed=2)
+    assert paper == dataclasses.replace(
+        with_changes(TrainConfig(), ["batch_size=16", "loss.margin=0.3"]),
+        model=dataclasses.replace(TrainConfig().model, grid=7),
+        seed=2,
+    )
+    best = variants["best"].config(common, seed=2)
+    assert best == with_changes(PRESETS[Preset.BEST], ["projection.dim=9"])
+
+
+def test_common_change_that_no_variant_knows_is_refused_for_all() -> None:
+    for variant in VARIANTS:
+        with pytest.raises(InputError, match="'depth'"):
+            variant.config(("model.depth=3",), seed=0)
