@@ -70,6 +70,8 @@ def fit_model(
         "best_epoch": None,
         "ridges": [dataclasses.asdict(result) for result, _ in found],
         "ridge": best.ridge,
+        "pairs": len(tables["train"]),
+        "dim": model.sizes.embedding_dim,
     }
 
 

@@ -37,6 +37,7 @@ from trainer.nearest import Product, nearest_products
 from trainer.pictures import PictureLimits, picture_array, read_picture
 from trainer.prediction_page import Prediction, ProductPictures, render_page
 from trainer.serving_graph import attention_grid
+from trainer.vectors import has_attention
 
 log = logging.getLogger(__name__)
 
@@ -176,9 +177,9 @@ def predict(
         return model.embed_products(reader.pooled([product_key(p) for p in pictures]))
 
     ranked = nearest_products(queries, products, embed, top=top)
-    return [
-        Prediction(*row) for row in zip(names, images, attention, ranked, strict=True)
-    ]
+    # An even share for every region is nothing to look at.
+    shown = attention if has_attention(chosen.manifest) else [None] * len(images)
+    return [Prediction(*row) for row in zip(names, images, shown, ranked, strict=True)]
 
 
 def embed_images(

@@ -37,13 +37,14 @@ class Prediction:
     Attributes:
         name: of the picture's file.
         image: the picture, RGB.
-        attention: [rows, cols] float32, adding up to 1.
+        attention: [rows, cols] float32, adding up to 1; None of a model that looks at
+            the picture as a whole.
         ranked: products, nearest first.
     """
 
     name: str
     image: Image.Image
-    attention: np.ndarray
+    attention: np.ndarray | None
     ranked: Sequence[RankedProduct]
 
 
@@ -81,7 +82,7 @@ class Tile:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Scene:
-    """A picture, its attention and its products."""
+    """A picture, its attention (no cells where there is none) and its products."""
 
     name: str
     picture: Shown
@@ -148,6 +149,7 @@ def render_page(
             ("backbone", manifest["backbone_name"]),
         ],
         notes=manifest["notes"],
+        has_attention=any(p.attention is not None for p in predictions),
         scenes=[_scene(prediction, pictures) for prediction in predictions],
         heat=[
             (stop, _rgb(colour))
@@ -162,9 +164,13 @@ def _scene(prediction: Prediction, pictures: ProductPictures) -> Scene:
     return Scene(
         prediction.name,
         picture,
-        grid_cells(attention, picture.width, picture.height),
+        ()
+        if attention is None
+        else grid_cells(attention, picture.width, picture.height),
         # How much more than an even share the strongest cell has.
-        f"{float(attention.max()) * attention.size:.1f} × even",
+        ""
+        if attention is None
+        else f"{float(attention.max()) * attention.size:.1f} × even",
         tuple(
             Tile(
                 item.rank,

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfrecords_schema.layout import Root
-from trainer.config import Method
+from trainer.config import Attention, Distance, Method
 from trainer.config_fields import model_config_from_dict
 from trainer.eval_set import CategoryTask
 from trainer.pair_vectors import ProductVectors, SceneVectors
@@ -125,6 +125,23 @@ def why_unrankable(manifest: Mapping[str, Any]) -> str | None:
     return (
         f"with model.attention={sizes.attention} and model.squared="
         f"{str(sizes.squared).lower()} its distance is no inner product"
+    )
+
+
+def has_attention(manifest: Mapping[str, Any]) -> bool:
+    """Whether a model looks at some regions of a scene more than at others.
+
+    One without gives all of them an even share, which is nothing to be drawn.
+
+    Args:
+        manifest: of the model.
+    """
+    config = manifest.get("config", {})
+    sizes = model_config_from_dict(config.get("model", {}))
+    return (
+        config.get("method") != Method.CLOSED_FORM
+        and sizes.distance is not Distance.GLOBAL
+        and sizes.attention is not Attention.UNIFORM
     )
 
 

@@ -24,6 +24,25 @@ class Epoch:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class ClosedForm:
+    """What was fitted at once, without epochs; None where it was not recorded.
+
+    Attributes:
+        pairs: of the train split.
+        dim: of the common space.
+        ridge: that was chosen.
+        tried: how many ridges it was chosen from.
+        validation_accuracy: binary accuracy with it on the validation split.
+    """
+
+    pairs: int | None
+    dim: int | None
+    ridge: float
+    tried: int
+    validation_accuracy: float | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Metric:
     """One measured figure with its interval."""
 
@@ -182,6 +201,7 @@ class Run:
         manifest: the model's manifest.
         epochs: the training history.
         best_epoch: the epoch that was kept.
+        closed_form: what was fitted, of a model without epochs.
         metrics: all measured figures.
         evaluation: how they were measured.
         calibration: of the model's distance, None where it was not measured.
@@ -199,6 +219,7 @@ class Run:
     manifest: dict[str, Any]
     epochs: tuple[Epoch, ...]
     best_epoch: int | None
+    closed_form: ClosedForm | None
     metrics: tuple[Metric, ...]
     evaluation: dict[str, Any]
     calibration: Calibration | None

@@ -12,6 +12,7 @@ import jinja2
 
 from beam_jobs.report import figures, formats, gallery, pictures, stages, verdict
 from beam_jobs.report.facts import Run
+from trainer.vectors import has_attention
 
 
 def render(run: Run, book: pictures.PictureBook) -> str:
@@ -40,6 +41,7 @@ def _context(run: Run, book: pictures.PictureBook) -> dict[str, Any]:
         "total_duration": stages.total_duration(run),
         "training_charts": figures.training_charts(run),
         "figures": figures.build_figures(run),
+        "has_attention": has_attention(run.manifest),
         "scenes": gallery.build_gallery(run.gallery or (), book),
         "n_failed_checks": sum(check.failures != 0 for check in run.checks or ()),
         "heat_colours": [f"rgb{colour}" for colour in pictures.HEAT_COLOURS],

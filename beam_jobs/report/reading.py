@@ -19,6 +19,7 @@ from etils import epath
 from beam_jobs.report.facts import (
     SHOWN_STAGES,
     Calibration,
+    ClosedForm,
     DataAnomaly,
     DataVerdict,
     DistanceBin,
@@ -69,6 +70,7 @@ def read_run(root: Root, run_date: datetime.date) -> Run:
         manifest=_read(model, storage.MANIFEST, dict) or {},
         epochs=history[0],
         best_epoch=history[1],
+        closed_form=_read(model, "history.json", _closed_form),
         metrics=metrics[0],
         evaluation=metrics[1],
         calibration=metrics[2],
@@ -118,6 +120,20 @@ def _history(value: Any) -> tuple[tuple[Epoch, ...], int | None]:
     )
     best = value.get("best_epoch")
     return epochs, None if best is None else int(best)
+
+
+def _closed_form(value: Any) -> ClosedForm | None:
+    if value.get("ridge") is None:
+        return None
+    tried = {float(row["ridge"]): row for row in value["ridges"]}
+    chosen = float(value["ridge"])
+    return ClosedForm(
+        pairs=value.get("pairs"),
+        dim=value.get("dim"),
+        ridge=chosen,
+        tried=len(tried),
+        validation_accuracy=_number(tried[chosen]["validation_binary_accuracy"]),
+    )
 
 
 def _metrics(

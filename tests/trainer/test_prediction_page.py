@@ -21,6 +21,7 @@ from exported_root import (
 )
 from PIL import Image
 
+from tfrecords_schema import storage
 from tfrecords_schema.layout import Root
 from trainer import predict
 from trainer.nearest import Product, RankedProduct
@@ -99,6 +100,25 @@ def test_page_shows_the_attention_of_every_region(
     shares = re.findall(r"<title>([\d.]+)%</title>", page)
     assert len(shares) == 49
     assert sum(map(float, shares)) == pytest.approx(100, abs=49 * 0.05)
+
+
+def test_model_without_attention_looks_at_the_picture_as_a_whole(
+    root: Root, photo: Path, tmp_path: Path
+) -> None:
+    for kind in ("models", "backbones", "datasets", "features", "images"):
+        shutil.copytree(root.path / kind, tmp_path / kind)
+    other = Root.of(str(tmp_path))
+    folder = other.model(storage.read_json(other.champion)["run_id"])
+    changed = storage.read_manifest(folder) | {"config": {"method": "closed_form"}}
+    storage.write_manifest(folder, changed)
+    page = run(
+        other, "--picture", str(photo), "--category", HATS, out=tmp_path / "p.html"
+    )
+    assert "This model looks at the picture as a whole." in page
+    assert "ttention" not in page
+    elements = Elements(page)
+    assert not elements.tags("svg") + elements.tags("rect")
+    assert len(elements.tags("img")) == 1 + 12
 
 
 def test_same_prediction_is_the_same_page(

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,6 +28,7 @@ from trainer.vectors import (
     PairVectors,
     QueryVectors,
     category_vectors,
+    has_attention,
     why_unrankable,
 )
 
@@ -209,3 +211,20 @@ def test_manifest_tells_whether_a_model_can_rank(
     if obstacle:
         assert found is not None
         assert obstacle in found
+
+
+@pytest.mark.parametrize(
+    ("preset", "changes", "expected"),
+    [
+        (Preset.PAPER, [], True),
+        (Preset.ARTICLE, [], True),
+        (Preset.PAPER, ["model.attention=uniform"], False),
+        (Preset.SIAMESE, [], False),
+        (Preset.BEST, [], False),
+    ],
+)
+def test_attention_that_is_even_for_all_is_none(
+    preset: Preset, changes: list[str], expected: bool
+) -> None:
+    config = dataclasses.asdict(with_changes(PRESETS[preset], changes))
+    assert has_attention({"config": json.loads(json.dumps(config))}) is expected

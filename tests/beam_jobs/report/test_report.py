@@ -250,6 +250,40 @@ def test_report_shows_hostile_text_as_text(root: Root) -> None:
     assert {HOSTILE, "p0" + HOSTILE} <= titles
 
 
+def fitted_in_closed_form(root: Root, **recorded: int) -> str:
+    """The page of a run whose model was; some figures are only recorded of late."""
+    folder = root.model(RUN_ID)
+    ridges = [
+        {"ridge": r, "validation_loss": 0.1, "validation_binary_accuracy": accuracy}
+        for r, accuracy in ((0.4, 0.6), (1.6, 0.625))
+    ]
+    history = {"epochs": [], "best_epoch": None, "ridges": ridges, "ridge": 1.6}
+    storage.write_json(folder / "history.json", history | recorded)
+    changed = storage.read_json(folder / "manifest.json")
+    changed |= {"config": {"method": "closed_form"}}
+    storage.write_json(folder / "manifest.json", changed)
+    return report(root)
+
+
+def test_model_in_closed_form_is_told_with_what_was_fitted(root: Root) -> None:
+    text = Reader(fitted_in_closed_form(root, pairs=12345, dim=96)).text
+    assert (
+        "Fitted in closed form, so there are no epochs: two linear maps of 12,345 "
+        "train pairs into 96 dimensions, with ridge 1.6, the best of 2 on the "
+        "validation split (binary accuracy 0.625)."
+    ) in text
+    assert "no model was trained" not in text
+    earlier = Reader(fitted_in_closed_form(root)).text
+    assert "no epochs: two linear maps, with ridge 1.6, the best of 2" in earlier
+
+
+def test_model_in_closed_form_is_drawn_without_attention(root: Root) -> None:
+    page = fitted_in_closed_form(root)
+    assert "This model looks at that part as a whole." in page
+    assert "ttention" not in page.split('id="gallery"')[1].split("</section>")[0]
+    assert page.count("<article") == 3
+
+
 def test_correct_product_is_marked_once_in_every_scene(root: Root) -> None:
     first, *scenes = re.split("<article", report(root))
     assert len(scenes) == 3
