@@ -131,6 +131,23 @@ def test_verdict_against_a_former_champion_is_skipped(root: Root) -> None:
     assert champion(root)["run_id"] == "r2"
 
 
+def test_champion_set_back_by_hand_as_the_guide_says_stays_set_back(
+    root: Root,
+) -> None:
+    judged(root, "r1", date="2026-11-20", compared_with=None)
+    run(root, "2026-11-20")
+    judged(root, "r2", date="2026-11-21", compared_with="r1")
+    run(root, "2026-11-21")
+    by_hand = {"run_id": "r1", "previous": "r2", "run_date": "2026-11-22"}
+    storage.write_json(root.champion, by_hand)
+
+    run_skipped(root, "2026-11-21")  # the night that brought the bad one, repeated
+    assert champion(root) == by_hand
+    judged(root, "r3", date="2026-11-22", compared_with="r1")
+    run(root, "2026-11-22")
+    assert (champion(root)["run_id"], champion(root)["previous"]) == ("r3", "r1")
+
+
 def test_verdict_about_another_model_is_an_error(root: Root) -> None:
     judged(root, "r1", date="2026-11-20", compared_with=None)
     other = storage.read_json(root.model("r1") / "gate.json") | {"run_id": "r9"}
