@@ -211,6 +211,8 @@ class OptimizerConfig:
         average: momentum of the weights' running mean, whose weights are evaluated and
             kept; 0 for the weights themselves.
         precision: of the heads.
+        xla: whether a step is compiled with XLA, on one replica. It does not pay on
+            CPUs (docs/performance.md).
     """
 
     learning_rate: float = 5e-4
@@ -220,6 +222,7 @@ class OptimizerConfig:
     clip_norm: float | None = None
     average: float = 0.0
     precision: Precision = Precision.FLOAT32
+    xla: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges.

@@ -10,6 +10,19 @@ from keras import ops
 
 PACKAGE = "complete_the_look"
 
+_LEAST_SQUARE = 1e-14
+"""Of a vector's length, for it to have a direction."""
+
+
+def unit_vectors(vectors: keras.KerasTensor) -> keras.KerasTensor:
+    """Vectors over their length, [..., dim] float32; one of zeros stays as it is.
+
+    What `ops.normalize` gives, with a gradient that is a number for zeros as well:
+    there XLA makes NaN of its infinity times zero.
+    """
+    square = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
+    return vectors * ops.rsqrt(ops.maximum(square, _LEAST_SQUARE))
+
 
 @keras.saving.register_keras_serializable(PACKAGE)
 class Standardize(keras.layers.Layer):
@@ -93,7 +106,7 @@ class EmbeddingHead(keras.layers.Layer):
         """[..., dim] to unit vectors [..., embedding_dim] float32."""
         hidden = self.norm(self.hidden(features), training=training)
         hidden = self.dropout(ops.relu(hidden), training=training)
-        return ops.normalize(ops.cast(self.project(hidden), "float32"), axis=-1)
+        return unit_vectors(ops.cast(self.project(hidden), "float32"))
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""
@@ -156,7 +169,7 @@ class CategoryAttention(keras.layers.Layer):
         Returns:
             [n, n_regions], each row summing to 1.
         """
-        vector = ops.normalize(self.table(category), axis=-1)
+        vector = unit_vectors(self.table(category))
         return self._softmax(ops.sum(keys * ops.expand_dims(vector, 1), axis=-1))
 
     def over_categories(self, keys: keras.KerasTensor) -> keras.KerasTensor:
@@ -168,7 +181,7 @@ class CategoryAttention(keras.layers.Layer):
         Returns:
             [n, n_categories, n_regions], each row summing to 1.
         """
-        vectors = ops.normalize(self.table(ops.arange(self.n_categories)), axis=-1)
+        vectors = unit_vectors(self.table(ops.arange(self.n_categories)))
         return self._softmax(ops.matmul(vectors, ops.transpose(keys, (0, 2, 1))))
 
     def _softmax(self, cosines: keras.KerasTensor) -> keras.KerasTensor:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import keras
 import tensorflow as tf
 
+from tfrecords_schema.errors import InputError
 from trainer.config import Reduction, TrainConfig
 from trainer.losses import batch_losses
 from trainer.model import StyleModel
@@ -29,7 +30,17 @@ def make_step(
         optimizer: as well.
         config: of the training.
         strategy: where the replicas are.
+
+    Raises:
+        InputError: XLA is asked for on several replicas, whose exchange it does not
+            compile.
     """
+    n_replicas = strategy.num_replicas_in_sync
+    if config.optimizer.xla and n_replicas > 1:
+        raise InputError(
+            f"optimizer.xla is for one replica, and there are {n_replicas}; set it to "
+            "false, or --strategy one"
+        )
     clip_norm = config.optimizer.clip_norm
     # What is told of a step is the mean in any case, to be compared.
     weight = config.batch_size if config.loss.reduction is Reduction.SUM else 1
@@ -46,6 +57,9 @@ def make_step(
             gradients = _clipped(gradients, optimizer.scale_loss(clip_norm))
         optimizer.apply(gradients, model.trainable_variables)
         return loss
+
+    if config.optimizer.xla:
+        replica_step = tf.function(replica_step, autograph=False, jit_compile=True)
 
     # Nothing in it branches on a tensor in Python, and AutoGraph knows no `match`.
     @tf.function(autograph=False)

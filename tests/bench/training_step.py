@@ -6,7 +6,7 @@ import itertools
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from tests.bench.repeated_pairs import CATEGORIES, repeated_pairs
 from tests.bench.rows import Row
 from tests.bench.step_products import RESNET50, Shapes, products_of_step
 from trainer.batches import Batches
-from trainer.config import TrainConfig
+from trainer.config import OptimizerConfig, TrainConfig
 from trainer.optimizers import make_optimizer
 from trainer.pair_table import PairTable
 from trainer.preparation import make_model
@@ -44,6 +44,7 @@ class Effort(NamedTuple):
 
 FULL = Effort()
 PAPER = TrainConfig()
+FUSED = TrainConfig(optimizer=OptimizerConfig(xla=True))
 
 
 class Training(NamedTuple):
@@ -68,12 +69,14 @@ class Round(NamedTuple):
         bare: of its matrix products.
         input: of making a batch.
         both: of a step whose batch is made meanwhile.
+        xla: of a step compiled with XLA, on the same batch.
     """
 
     step: float
     bare: float
     input: float
     both: float
+    xla: float
 
 
 def make_training(table: PairTable, config: TrainConfig = PAPER) -> Training:
@@ -97,23 +100,29 @@ def training_step_rows(shapes: Shapes = RESNET50, effort: Effort = FULL) -> list
     )
     with tempfile.TemporaryDirectory() as scratch:
         regions = Path(scratch) / "regions.f16"
-        training = make_training(repeated_pairs(PAIRS, shapes, scratch=regions))
+        table = repeated_pairs(PAIRS, shapes, scratch=regions)
+        training, fused = make_training(table), make_training(table, FUSED).step
         bare = compile_products(products)
-        _measure(training, bare, effort.warm_up)
-        rounds = [_measure(training, bare, effort.steps) for _ in range(effort.rounds)]
+        _measure(training, fused, bare, effort.warm_up)
+        rounds = [
+            _measure(training, fused, bare, effort.steps) for _ in range(effort.rounds)
+        ]
     return [
         _step_row(rounds, sum(product.flops for product in products)),
         _input_row(rounds, training.pairs),
     ]
 
 
-def _measure(training: Training, bare: Callable[[], tf.Tensor], steps: int) -> Round:
+def _measure(
+    training: Training, fused: Step, bare: Callable[[], tf.Tensor], steps: int
+) -> Round:
     batch = next(endless(training))
     return Round(
         step=seconds_each(lambda: training.step(batch), steps),
         bare=seconds_each(bare, steps),
         input=seconds_a_batch(training, 4 * steps),
         both=seconds_together(training, steps),
+        xla=seconds_each(lambda: fused(batch), steps),
     )
 
 
@@ -125,7 +134,8 @@ def _step_row(rounds: Sequence[Round], flops: int) -> Row:
         value=1e3 * statistics.median(each.step for each in rounds),
         unit="ms/step",
         against=f"bare matrix products, {1e3 * bare_s:.1f} ms for {flops / 1e9:.2f} "
-        f"GFLOP; step over products in each round {_listed(overs)}",
+        f"GFLOP; step over products in each round {_listed(overs)}, with XLA "
+        f"{_listed(each.xla / each.bare for each in rounds)}",
         ratio=1 / statistics.median(overs),
         goal=f">= {1 / MAX_RATIO}",
     )
@@ -181,5 +191,5 @@ def seconds_together(training: Training, steps: int) -> float:
     return seconds_each(lambda: training.step(next(batches)), steps)
 
 
-def _listed(ratios: Sequence[float]) -> str:
+def _listed(ratios: Iterable[float]) -> str:
     return ", ".join(f"{ratio:.2f}" for ratio in ratios)
