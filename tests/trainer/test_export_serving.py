@@ -108,8 +108,11 @@ def test_command_prints_the_folder_and_the_digest_of_its_manifest(
 ) -> None:
     command.main(["--root", str(copied.path), "--run_date", DATE])
     folder = copied.model(RUN_ID) / command.FOLDER
-    assert capsys.readouterr().out == (
-        f"{folder}  manifest sha256 {manifest_digest(folder)}\n"
+    printed = capsys.readouterr()
+    assert printed.out == f"{folder}  manifest sha256 {manifest_digest(folder)}\n"
+    assert printed.err.splitlines()[-1].endswith(
+        f"the model to serve is in {folder}: {RUN_ID}, of which no binary accuracy is "
+        "known"
     )
 
 
