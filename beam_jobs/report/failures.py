@@ -1,4 +1,4 @@
-"""What was turned away, by reason: pictures that were not fetched, rows, pairs.
+"""What was turned away, by reason: pictures, rows, pairs, and what was not ranked.
 
 Pictures are read from the image store, not from the warehouse: a run whose pictures
 failed may have published nothing, and that is when people look here.
@@ -26,16 +26,22 @@ _Turned = tuple[str, str, FailureExample]
 
 
 def read_failures(
-    image_store: epath.Path, dataset: epath.Path | None
+    image_store: epath.Path, dataset: epath.Path | None, rankings: epath.Path | None
 ) -> tuple[Failure, ...]:
     """Everything that was turned away, the most frequent reason first.
 
     Args:
         image_store: pictures and their newest status.
         dataset: the run's data set, where one was built.
+        rankings: the run's rankings, where there are any.
     """
-    rows = _rows(dataset) if dataset else iter(())
-    return grouped(itertools.chain(_pictures(image_store), rows))
+    return grouped(
+        itertools.chain(
+            _pictures(image_store),
+            _rows(dataset) if dataset else (),
+            _not_ranked(rankings) if rankings else (),
+        )
+    )
 
 
 def grouped(turned: Iterable[_Turned]) -> tuple[Failure, ...]:
@@ -81,3 +87,15 @@ def _rows(dataset: epath.Path) -> Iterator[_Turned]:
                 f"{row['source']} line {row['line']}" if row["line"] else row["source"]
             )
             yield "catalogue row", row["code"], FailureExample(place, row["detail"])
+
+
+def _not_ranked(rankings: epath.Path) -> Iterator[_Turned]:
+    """Scenes and products that no list could be made of."""
+    table = table_path(rankings, "rejections")
+    # Rankings of before there was such a table are still shown.
+    if not table.exists():
+        return
+    for part in read_parts(table, ["kind", "id", "code", "detail"]):
+        for row in part.to_pylist():
+            example = FailureExample(row["id"], row["detail"])
+            yield f"{row['kind']} in ranking", row["code"], example

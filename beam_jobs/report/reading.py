@@ -89,7 +89,9 @@ def read_run(root: Root, run_date: datetime.date) -> Run:
         rankings=read_rankings(root, run_date, rankings) if rankings else None,
         history=past_figures(root.warehouse, run_date, HISTORY_METRICS),
         failures=read_failures(
-            root.image_store, root.dataset(dataset) if dataset else None
+            root.image_store,
+            root.dataset(dataset) if dataset else None,
+            root.rankings(rankings) if rankings else None,
         ),
     )
 

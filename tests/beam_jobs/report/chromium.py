@@ -104,8 +104,15 @@ class Chromium:
             deviceScaleFactor=1,
             mobile=False,
         )
-        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        page.call("Emulation.setEmulatedMedia", features=[scheme])
+        features = {
+            "prefers-color-scheme": "dark" if dark else "light",
+            # A click must not miss what is still gliding by.
+            "prefers-reduced-motion": "reduce",
+        }
+        page.call(
+            "Emulation.setEmulatedMedia",
+            features=[{"name": k, "value": v} for k, v in features.items()],
+        )
         page.call("Emulation.setScriptExecutionDisabled", value=not scripts)
         page.call("Page.navigate", url=address)
         self._await_event("Page.loadEventFired", session["sessionId"])

@@ -9,6 +9,7 @@ import re
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 from PIL import Image
 from report_world import (
@@ -43,7 +44,7 @@ from beam_jobs.report.sampling import (
     sample_lists,
     sample_scenes,
 )
-from tfrecords_schema import storage
+from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import ImageRecord
@@ -192,6 +193,15 @@ def test_labels_of_dates_keep_apart(n_dates: int) -> None:
 def test_failures_are_told_by_reason_with_examples(root: Root) -> None:
     text = Reader(report(root)).text
     assert f"not found product picture 1 {HOSTILE[:39]}… HTTP 404" in text
+
+
+def test_what_could_not_be_ranked_is_told(root: Root) -> None:
+    row = {"kind": "scene", "id": "s7", "code": "not_finite", "detail": "no numbers"}
+    storage.write_atomic(
+        root.rankings("r1") / "rejections.parquet",
+        dataset_tables.arrow_bytes(pa.Table.from_pylist([row])),
+    )
+    assert "not finite scene in ranking 1 s7 no numbers" in Reader(report(root)).text
 
 
 def test_failures_come_by_frequency_with_three_examples() -> None:
