@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 from typing import Any
 
+from beam_jobs.report.catalog_facts import Failure, PastFigure, Rankings
 from tfrecords_schema.boxes import Box
 from tfrecords_schema.layout import Receipt, Stage
 
@@ -209,6 +210,9 @@ class Run:
         gallery: None where there is none.
         checks: of the published tables, None where none were recorded.
         validation: of the data set, None where it has not run.
+        rankings: lists of the catalogue, None where nothing was ranked.
+        history: what the models of the last dates were published with.
+        failures: what was turned away, by reason.
     """
 
     run_date: datetime.date
@@ -227,3 +231,6 @@ class Run:
     gallery: tuple[GalleryEntry, ...] | None
     checks: tuple[TableCheck, ...] | None
     validation: DataVerdict | None
+    rankings: Rankings | None
+    history: tuple[PastFigure, ...]
+    failures: tuple[Failure, ...]

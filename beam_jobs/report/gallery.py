@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 from beam_jobs.report import formats
 from beam_jobs.report.facts import GalleryEntry, RankedProduct
@@ -30,10 +31,11 @@ class Scene:
 
     Attributes:
         scene_id: catalogue id.
-        category: last step of the category that was ranked.
+        path: of the category that was ranked.
+        category: last step of that path.
         parents: the steps before it.
         whole: the scene with its crop outlined.
-        attention: the crop under its attention map.
+        attention: the crop under its attention map, None where there is no attention.
         focus: how uneven the attention is, in words.
         product_id: the product that was taken out.
         product: its picture.
@@ -43,10 +45,11 @@ class Scene:
     """
 
     scene_id: str
+    path: str
     category: str
     parents: str
     whole: Picture
-    attention: Picture
+    attention: Picture | None
     focus: str
     product_id: str
     product: Picture
@@ -56,17 +59,27 @@ class Scene:
 
 
 def build_gallery(
-    entries: tuple[GalleryEntry, ...], book: PictureBook
+    entries: tuple[GalleryEntry, ...], book: PictureBook, *, has_attention: bool
 ) -> tuple[Scene, ...]:
-    """The scenes that the page shows, in the order they were chosen in."""
-    return tuple(_scene(entry, book) for entry in entries[:MAX_SCENES])
+    """The scenes that the page shows, in the order they were chosen in.
+
+    Args:
+        entries: all there are.
+        book: their pictures.
+        has_attention: whether the model looks at some regions more than at others.
+    """
+    return tuple(
+        _scene(entry, book, has_attention=has_attention)
+        for entry in entries[:MAX_SCENES]
+    )
 
 
-def _scene(entry: GalleryEntry, book: PictureBook) -> Scene:
+def _scene(entry: GalleryEntry, book: PictureBook, *, has_attention: bool) -> Scene:
     category, parents = formats.category(entry.category)
     tiles = _tiles(entry, book)
     return Scene(
         scene_id=entry.scene_id,
+        path=entry.category,
         category=category,
         parents=parents,
         whole=book.scene(entry.scene_sha256, entry.crop_px, box=entry.box),
@@ -75,8 +88,10 @@ def _scene(entry: GalleryEntry, book: PictureBook) -> Scene:
             entry.crop_px,
             grid=entry.grid,
             weights=entry.attention,
-        ),
-        focus=_focus(entry),
+        )
+        if has_attention
+        else None,
+        focus=focus(entry.attention),
         product_id=entry.product_id,
         product=book.thumbnail(entry.product_sha256),
         rank=f"{formats.count(entry.positive_rank)} of "
@@ -115,9 +130,9 @@ def _tile(
     )
 
 
-def _focus(entry: GalleryEntry) -> str:
+def focus(attention: Sequence[float]) -> str:
     """How much more than an even share the strongest cell has."""
-    if not entry.attention or sum(entry.attention) <= 0:
+    if not attention or sum(attention) <= 0:
         return ""
-    peak = max(entry.attention) * len(entry.attention) / sum(entry.attention)
+    peak = max(attention) * len(attention) / sum(attention)
     return f"peak {peak:.1f} × even"

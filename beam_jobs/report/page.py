@@ -10,27 +10,45 @@ from typing import Any
 
 import jinja2
 
-from beam_jobs.report import figures, formats, gallery, pictures, stages, verdict
+from beam_jobs.report import (
+    figures,
+    filters,
+    formats,
+    gallery,
+    history,
+    looks,
+    pictures,
+    stages,
+    verdict,
+)
 from beam_jobs.report.facts import Run
 from trainer.vectors import has_attention
 
 
 def render(run: Run, book: pictures.PictureBook) -> str:
-    """The page as HTML that loads nothing and runs nothing.
+    """The page as HTML that loads nothing and runs its own script only.
 
     Same files under the root, same page: nothing here asks for the time.
     """
-    style = _style()
+    style, script = _template_text("report.css"), _template_text("report.js")
     return (
         _environment()
         .get_template("report.html.j2")
-        .render(style=style, policy=_policy(style), **_context(run, book))
+        .render(
+            style=style,
+            script=script,
+            policy=_policy(style, script),
+            **_context(run, book),
+        )
     )
 
 
 def _context(run: Run, book: pictures.PictureBook) -> dict[str, Any]:
     outcome = verdict.banner(run)
     notes = stages.notes(run, told=outcome.reasons)
+    attends = has_attention(run.manifest)
+    scenes = gallery.build_gallery(run.gallery or (), book, has_attention=attends)
+    lists = looks.build_looks(run.rankings, book) if run.rankings else ()
     return {
         "outcome": outcome,
         "run": run,
@@ -41,8 +59,17 @@ def _context(run: Run, book: pictures.PictureBook) -> dict[str, Any]:
         "total_duration": stages.total_duration(run),
         "training_charts": figures.training_charts(run),
         "figures": figures.build_figures(run),
-        "has_attention": has_attention(run.manifest),
-        "scenes": gallery.build_gallery(run.gallery or (), book),
+        "looks": lists,
+        "coverage": looks.coverage_rows(run.rankings.coverage if run.rankings else ()),
+        "history": history.build_history(run.history),
+        "scenes": scenes,
+        "has_attention": attends,
+        "category_choices": filters.category_choices(
+            [*(look.path for look in lists), *(scene.path for scene in scenes)]
+        ),
+        "scene_choices": filters.scene_choices(
+            [*(look.scene_id for look in lists), *(scene.scene_id for scene in scenes)]
+        ),
         "n_failed_checks": sum(check.failures != 0 for check in run.checks or ()),
         "heat_colours": [f"rgb{colour}" for colour in pictures.HEAT_COLOURS],
     }
@@ -75,15 +102,24 @@ def _environment() -> jinja2.Environment:
     return environment
 
 
-def _style() -> str:
-    style = resources.files("beam_jobs") / "templates" / "report.css"
-    return style.read_text(encoding="utf-8")
+def _template_text(name: str) -> str:
+    path = resources.files("beam_jobs") / "templates" / name
+    return path.read_text(encoding="utf-8")
 
 
-def _policy(style: str) -> str:
-    """A content security policy for this page's own style sheet and data: pictures."""
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+def _policy(style: str, script: str) -> str:
+    """A content security policy for this page's own style, script and pictures.
+
+    Both are named by their digest: nothing that a catalogue says could add another,
+    even if it were not escaped.
+    """
     return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{digest}'; "
+        "default-src 'none'; img-src data:; "
+        f"style-src '{_source(style)}'; script-src '{_source(script)}'; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _source(text: str) -> str:
+    digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+    return f"sha256-{digest}"

@@ -20,6 +20,7 @@ from tfrecords_schema.records import decode_image
 from tfrecords_schema.segments import SegmentStore
 
 THUMBNAIL_PX = 180  # twice the size on the page, for dense screens
+TILE_PX = 112  # for lists, of which there are many
 JPEG_QUALITY = 80
 
 _INK = (20, 20, 22)
@@ -27,6 +28,9 @@ _OUTLINE = (255, 199, 44)
 _HEAT_STOPS = (0.0, 0.35, 0.7, 1.0)
 HEAT_COLOURS = ((24, 18, 60), (136, 34, 106), (240, 96, 60), (252, 244, 164))
 """From no attention to the most: dark to light, so it reads without hue as well."""
+
+_HEAT_SHARE = 0.55  # of a mixed pixel; the rest is the picture
+_LAYER_CELL_PX = 5  # a browser smooths a layer's edges, not its diagonals
 
 _EVEN_SHARE = 0.4
 """Heat of a cell with an even share of the attention, where none has much more: a map
@@ -58,13 +62,15 @@ class PictureBook:
     def __init__(self, store: SegmentStore) -> None:
         self.store = store
         self.missing: dict[str, str] = {}
-        self._thumbnails: dict[str, Picture] = {}
+        self._thumbnails: dict[tuple[str, int], Picture] = {}
 
-    def thumbnail(self, sha256: str) -> Picture:
-        """The whole picture, small."""
-        if sha256 not in self._thumbnails:
-            self._thumbnails[sha256] = self._show(sha256, _shrunk)
-        return self._thumbnails[sha256]
+    def thumbnail(self, sha256: str, *, px: int = THUMBNAIL_PX) -> Picture:
+        """The whole picture, small: its longer side has so many pixels."""
+        if (sha256, px) not in self._thumbnails:
+            self._thumbnails[sha256, px] = self._show(
+                sha256, lambda image: _shrunk(image, px)
+            )
+        return self._thumbnails[sha256, px]
 
     def scene(self, sha256: str, crop_px: Sequence[int], *, box: Box | None) -> Picture:
         """The whole scene with its crop outlined and the rest greyed."""
@@ -162,20 +168,38 @@ def overlay(crop: Image.Image, heat: np.ndarray) -> Image.Image:
         heat: [rows, columns] float32 in 0..1.
     """
     small = _shrunk(crop)
+    grey = np.asarray(small.convert("L").convert("RGB"), np.float32)
+    mixed = (1 - _HEAT_SHARE) * grey + _HEAT_SHARE * _colours(heat, small.size)
+    return Image.fromarray(mixed.round().astype(np.uint8))
+
+
+def heat_layer(grid: int, weights: Sequence[float]) -> Picture:
+    """An attention map to be laid over a picture, a see-through PNG of few pixels.
+
+    Args:
+        grid: rows, and columns.
+        weights: one per cell, row by row, adding up to 1.
+    """
+    try:
+        heat = heat_grid((grid, grid), weights)
+    except PictureUnavailableError as error:
+        return Picture("", 0, 0, str(error))
+    side = grid * _LAYER_CELL_PX
+    layer = Image.fromarray(_colours(heat, (side, side)).round().astype(np.uint8))
+    layer.putalpha(round(255 * _HEAT_SHARE))
+    return Picture(_data_uri(layer, "PNG"), side, side)
+
+
+def _colours(heat: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Heat, smoothly enlarged to width and height, as colours: [rows, columns, 3]."""
     smooth = Image.fromarray(heat.astype(np.float32)).resize(
-        small.size, Image.Resampling.BICUBIC
+        size, Image.Resampling.BICUBIC
     )
     shares = np.clip(np.asarray(smooth), 0.0, 1.0)  # bicubic overshoots
-    colours = np.stack(
-        [
-            np.interp(shares, _HEAT_STOPS, [stop[channel] for stop in HEAT_COLOURS])
-            for channel in range(3)
-        ],
-        axis=-1,
+    channels = zip(*HEAT_COLOURS, strict=True)
+    return np.stack(
+        [np.interp(shares, _HEAT_STOPS, channel) for channel in channels], -1
     )
-    grey = np.asarray(small.convert("L").convert("RGB"), np.float32)
-    mixed = 0.45 * grey + 0.55 * colours
-    return Image.fromarray(mixed.round().astype(np.uint8))
 
 
 def _crop(image: Image.Image, crop_px: Sequence[int]) -> Image.Image:
@@ -200,13 +224,14 @@ def _inside(image: Image.Image, crop_px: Sequence[int]) -> PixelBox:
     )
 
 
-def _shrunk(image: Image.Image) -> Image.Image:
+def _shrunk(image: Image.Image, px: int = THUMBNAIL_PX) -> Image.Image:
     small = image.copy()
-    small.thumbnail((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    small.thumbnail((px, px), Image.Resampling.LANCZOS)
     return small
 
 
-def _data_uri(image: Image.Image) -> str:
+def _data_uri(image: Image.Image, form: str = "JPEG") -> str:
     buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY, optimize=True)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    image.save(buffer, form, quality=JPEG_QUALITY, optimize=True)
+    data = base64.b64encode(buffer.getvalue()).decode()
+    return f"data:image/{form.lower()};base64,{data}"

@@ -31,6 +31,10 @@ from beam_jobs.report.facts import (
     TableCheck,
     Verdict,
 )
+from beam_jobs.report.failures import read_failures
+from beam_jobs.report.history import HISTORY_METRICS
+from beam_jobs.report.rankings import read_rankings
+from beam_jobs.report.warehouse import past_figures
 from tfrecords_schema import storage
 from tfrecords_schema.boxes import Box
 from tfrecords_schema.dataset_tables import read_parts
@@ -58,6 +62,7 @@ def read_run(root: Root, run_date: datetime.date) -> Run:
     run_id = _output(receipts, "model")
     model = root.model(run_id) if run_id else None
     dataset = _output(receipts, "dataset")
+    rankings = _output(receipts, "rankings")
     history = _read(model, "history.json", _history) or ((), None)
     metrics = _read(model, "metrics.json", _metrics) or ((), {}, None)
     run_folder = root.path / "runs" / run_date.isoformat()
@@ -81,6 +86,13 @@ def read_run(root: Root, run_date: datetime.date) -> Run:
         ),
         checks=_read(run_folder, "checks.json", _checks),
         validation=_read(run_folder, "validation.json", _data_verdict),
+        rankings=read_rankings(root, run_date, rankings) if rankings else None,
+        history=past_figures(root.warehouse, run_date, HISTORY_METRICS),
+        failures=read_failures(
+            root.image_store,
+            root.dataset(dataset) if dataset else None,
+            root.rankings(rankings) if rankings else None,
+        ),
     )
 
 
