@@ -17,6 +17,7 @@ CORE = [
     "protego>=0.4",
     "pyarrow>=20",
     "pyyaml>=6",
+    "sqlglot>=30,<31",
     "tensorflow>=2.21,<2.22",
     "tensorflow-datasets>=4.9.10,<5",
     "tensorflow-metadata>=1.17",
@@ -58,7 +59,7 @@ setup(
         include=["beam_jobs*", "trainer*", "tfrecords_schema*", "infra*"]
     ),
     package_data={
-        "infra": ["validation/*", "warehouse/*/*", "settings/*"],
+        "infra": ["validation/*", "warehouse/*/*", "warehouse/views/*/*", "settings/*"],
         "beam_jobs": ["templates/*"],
         "trainer": ["templates/*"],
     },

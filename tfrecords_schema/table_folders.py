@@ -11,15 +11,25 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.resources.abc import Traversable
-from typing import Any, TypeVar
+from typing import Any
 
 import jinja2
 import jinja2.meta
-import yaml
 
+from tfrecords_schema.definition_files import (
+    VIEWS,
+    identifier,
+    mapping,
+    member,
+    names,
+    read_text,
+    read_yaml,
+    refuse_repeats,
+    text,
+    validate_labels,
+)
 from tfrecords_schema.tables import (
     JINJA,
     Check,
@@ -28,23 +38,25 @@ from tfrecords_schema.tables import (
     Mode,
     PublishedTable,
     Severity,
-    quoted,
 )
-
-_Member = TypeVar("_Member", bound=StrEnum)
 
 _FOLDER = re.compile(r"(?P<name>[a-z][a-z0-9_]*)_v(?P<version>[1-9][0-9]*)")
 _CHECK_HEADER = re.compile(
     r"-- #(?P<severity>\w+) (?P<name>[a-z][a-z0-9_]*): (?P<description>.+)"
 )
 _STATEMENT_END = re.compile(r";[ \t]*$", re.MULTILINE)
-_PARAMETER = re.compile(r"\$([a-z][a-z0-9_]*)")
-_LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")  # BigQuery's rule
+_PARAMETER = re.compile(r"@([a-z][a-z0-9_]*)")
 _MAX_CLUSTERING_COLUMNS = 4  # BigQuery's limit
 
 _COLUMN_KEYS = frozenset({"name", "type", "mode", "description"})
 _METADATA_TEXTS = ("friendly_name", "description", "owner", "partition_by")
-_METADATA_KEYS = frozenset({*_METADATA_TEXTS, "cluster_by", "key", "labels"})
+_METADATA_KEYS = frozenset(
+    {
+        *_METADATA_TEXTS,
+        *("cluster_by", "key", "labels"),
+        *("partition_expiration_days", "require_partition_filter"),
+    }
+)
 
 
 @functools.cache
@@ -61,7 +73,7 @@ def load_tables(warehouse: Traversable) -> Mapping[str, PublishedTable]:
     """
     tables: dict[str, PublishedTable] = {}
     for folder in sorted(warehouse.iterdir(), key=lambda entry: entry.name):
-        if not folder.is_dir() or folder.name.startswith((".", "_")):
+        if not folder.is_dir() or folder.name.startswith((".", "_", VIEWS)):
             continue
         table = load_table(folder)
         if table.name in tables:
@@ -90,48 +102,33 @@ def load_table(folder: Traversable) -> PublishedTable:
     )
 
 
-def _read_text(file: Traversable) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ValueError(f"{file} is missing") from None
-
-
-def _read_yaml(file: Traversable, keys: Collection[str]) -> dict[str, Any]:
-    try:
-        value = yaml.safe_load(_read_text(file))
-    except yaml.YAMLError as error:
-        raise ValueError(f"{file} is not YAML: {error}") from None
-    return _mapping(value, keys, where=f"{file}")
-
-
 def _read_columns(file: Traversable) -> tuple[Column, ...]:
-    rows = _read_yaml(file, {"columns"})["columns"]
+    rows = read_yaml(file, {"columns"})["columns"]
     if not isinstance(rows, list) or not rows:
         raise ValueError(f"{file}: columns is {rows!r}; expected a list")
     columns = tuple(
         _column(row, where=f"{file}: column {number}")
         for number, row in enumerate(rows, start=1)
     )
-    _refuse_repeats([column.name for column in columns], where=f"{file}: column")
+    refuse_repeats([column.name for column in columns], where=f"{file}: column")
     return columns
 
 
 def _column(row: object, *, where: str) -> Column:
-    fields = _mapping(row, _COLUMN_KEYS, where=where)
+    fields = mapping(row, _COLUMN_KEYS, where=where)
     where = f"{where} ({fields['name']})"
     return Column(
-        name=_identifier(fields["name"], where=where),
-        type=_member(ColumnType, fields["type"], where=f"{where}: type"),
-        mode=_member(Mode, fields["mode"], where=f"{where}: mode"),
-        description=_text(fields["description"], where=f"{where}: description"),
+        name=identifier(fields["name"], where=where),
+        type=member(ColumnType, fields["type"], where=f"{where}: type"),
+        mode=member(Mode, fields["mode"], where=f"{where}: mode"),
+        description=text(fields["description"], where=f"{where}: description"),
     )
 
 
 def _read_metadata(file: Traversable, columns: Sequence[Column]) -> dict[str, Any]:
-    metadata = _read_yaml(file, _METADATA_KEYS)
+    metadata = read_yaml(file, _METADATA_KEYS)
     for key in _METADATA_TEXTS:
-        _text(metadata[key], where=f"{file}: {key}")
+        text(metadata[key], where=f"{file}: {key}")
     types = {column.name: column.type for column in columns}
     if types.get(metadata["partition_by"]) is not ColumnType.DATE:
         raise ValueError(
@@ -139,32 +136,38 @@ def _read_metadata(file: Traversable, columns: Sequence[Column]) -> dict[str, An
             "expected a DATE column"
         )
     for key in ("cluster_by", "key"):
-        metadata[key] = _names(metadata[key], types, where=f"{file}: {key}")
+        metadata[key] = names(metadata[key], types, where=f"{file}: {key}")
     if len(metadata["cluster_by"]) > _MAX_CLUSTERING_COLUMNS:
         raise ValueError(
             f"{file}: cluster_by has more than {_MAX_CLUSTERING_COLUMNS} columns"
         )
-    _validate_labels(metadata["labels"], where=f"{file}: labels")
+    validate_labels(metadata["labels"], where=f"{file}: labels")
+    _validate_partitions(metadata, where=f"{file}")
     return metadata
 
 
-def _validate_labels(labels: object, *, where: str) -> None:
-    if not isinstance(labels, dict):
-        raise ValueError(f"{where} is {labels!r}; expected names and values")
-    for part in (*labels.keys(), *labels.values()):
-        if not isinstance(part, str) or not _LABEL.fullmatch(part):
-            raise ValueError(f"{where}: {part!r} is not lower-case a-z, 0-9, - and _")
+def _validate_partitions(metadata: Mapping[str, Any], *, where: str) -> None:
+    days = metadata["partition_expiration_days"]
+    if type(days) is not int or days < 1:
+        raise ValueError(
+            f"{where}: partition_expiration_days is {days!r}; expected days, 1 or more"
+        )
+    required = metadata["require_partition_filter"]
+    if not isinstance(required, bool):
+        raise ValueError(
+            f"{where}: require_partition_filter is {required!r}; expected true or false"
+        )
 
 
 def _read_checks(file: Traversable) -> tuple[Check, ...]:
     checks = tuple(
         _check(statement, where=f"{file}")
-        for statement in _STATEMENT_END.split(_read_text(file))
+        for statement in _STATEMENT_END.split(read_text(file))
         if statement.strip()
     )
     if not checks:
         raise ValueError(f"{file} has no checks")
-    _refuse_repeats([check.name for check in checks], where=f"{file}: check")
+    refuse_repeats([check.name for check in checks], where=f"{file}: check")
     return checks
 
 
@@ -182,7 +185,7 @@ def _check(statement: str, *, where: str) -> Check:
     sql = "\n".join(lines[at + 1 :])
     return Check(
         name=header["name"],
-        severity=_member(Severity, header["severity"], where=f"{where}: severity"),
+        severity=member(Severity, header["severity"], where=f"{where}: severity"),
         description=header["description"],
         sql=sql,
         relations=_relations(sql, where=where),
@@ -198,55 +201,9 @@ def _headers(lines: Sequence[str]) -> Iterator[tuple[int, re.Match[str]]]:
 
 def _relations(sql: str, *, where: str) -> frozenset[str]:
     try:
-        names = jinja2.meta.find_undeclared_variables(JINJA.parse(sql))
+        wanted = jinja2.meta.find_undeclared_variables(JINJA.parse(sql))
     except jinja2.TemplateSyntaxError as error:
         raise ValueError(f"{where}: {error}") from None
-    if "table" not in names:
+    if "table" not in wanted:
         raise ValueError(f"{where}: does not look at {{{{ table }}}}")
-    return frozenset(_identifier(name, where=where) for name in names)
-
-
-def _mapping(value: object, keys: Collection[str], *, where: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError(f"{where}: expected the keys {', '.join(sorted(keys))}")
-    if unknown := sorted(str(key) for key in value if key not in keys):
-        raise ValueError(f"{where}: unknown key {', '.join(unknown)}")
-    if missing := sorted(key for key in keys if key not in value):
-        raise ValueError(f"{where}: {', '.join(missing)} is missing")
-    return value
-
-
-def _text(value: object, *, where: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError(f"{where} is {value!r}; expected text")
-    return value
-
-
-def _identifier(value: object, *, where: str) -> str:
-    try:
-        quoted(_text(value, where=where))
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
-    return str(value)
-
-
-def _member(words: type[_Member], value: object, *, where: str) -> _Member:
-    if value not in list(words):
-        raise ValueError(f"{where} is {value!r}; expected {', '.join(words)}")
-    return words(str(value))
-
-
-def _names(value: object, known: Collection[str], *, where: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not value:
-        raise ValueError(f"{where} is {value!r}; expected a list of columns")
-    for name in value:
-        if name not in known:
-            raise ValueError(f"{where}: {name!r} is not a column")
-    _refuse_repeats(value, where=where)
-    return tuple(value)
-
-
-def _refuse_repeats(names: Sequence[str], *, where: str) -> None:
-    repeated = sorted({name for name in names if names.count(name) > 1})
-    if repeated:
-        raise ValueError(f"{where} {', '.join(repeated)} is there twice")
+    return frozenset(identifier(name, where=where) for name in wanted)

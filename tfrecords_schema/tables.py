@@ -47,10 +47,11 @@ _ARROW_TYPES = {
 
 
 class Mode(enum.StrEnum):
-    """Whether a column may be null."""
+    """How many values a row may have in a column."""
 
-    REQUIRED = "REQUIRED"
-    NULLABLE = "NULLABLE"
+    REQUIRED = "REQUIRED"  # one
+    NULLABLE = "NULLABLE"  # one or none
+    REPEATED = "REPEATED"  # a list, which may be empty but is never null
 
 
 class Severity(enum.StrEnum):
@@ -72,12 +73,23 @@ class Column:
     @property
     def duckdb_type(self) -> str:
         """The column's type in DuckDB."""
-        return _DUCKDB_TYPES[self.type]
+        return _DUCKDB_TYPES[self.type] + ("[]" if self.repeated else "")
+
+    @property
+    def arrow_type(self) -> pa.DataType:
+        """The column's type in Parquet files."""
+        kind = _ARROW_TYPES[self.type]
+        return pa.list_(kind) if self.repeated else kind
+
+    @property
+    def repeated(self) -> bool:
+        """Whether a row has a list of values."""
+        return self.mode is Mode.REPEATED
 
     @property
     def required(self) -> bool:
         """Whether null is refused."""
-        return self.mode is Mode.REQUIRED
+        return self.mode is not Mode.NULLABLE
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -88,9 +100,10 @@ class Check:
         name: unique within the table.
         severity: what offending rows do.
         description: the rule, in words.
-        sql: template; `{{ table }}` is the staged table, other names are relations.
+        sql: template in BigQuery's dialect; `{{ table }}` is the staged table, other
+            names are relations.
         relations: the names that the template wants, `table` among them.
-        parameters: the `$name` parameters of the query.
+        parameters: the `@name` parameters of the query.
     """
 
     name: str
@@ -101,8 +114,8 @@ class Check:
     parameters: frozenset[str]
 
     def render(self, relations: Mapping[str, str]) -> str:
-        """The query over the given relations, each a quoted identifier."""
-        return JINJA.from_string(self.sql).render(relations)
+        """The query over the given relations, each the name of a table."""
+        return render_sql(self.sql, relations)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -119,6 +132,8 @@ class PublishedTable:
         cluster_by: columns that neighbouring rows share.
         key: columns that identify a row.
         labels: for cost and search in BigQuery.
+        partition_expiration_days: after which BigQuery drops a date.
+        require_partition_filter: whether BigQuery refuses queries over all dates.
         columns: in order.
         checks: in order.
     """
@@ -132,6 +147,8 @@ class PublishedTable:
     cluster_by: tuple[str, ...]
     key: tuple[str, ...]
     labels: Mapping[str, str]
+    partition_expiration_days: int
+    require_partition_filter: bool
     columns: tuple[Column, ...]
     checks: tuple[Check, ...]
 
@@ -151,9 +168,7 @@ class PublishedTable:
         """The schema of Parquet files that hold the table's rows."""
         return pa.schema(
             [
-                pa.field(
-                    column.name, _ARROW_TYPES[column.type], nullable=not column.required
-                )
+                pa.field(column.name, column.arrow_type, nullable=not column.required)
                 for column in self.columns
             ]
         )
@@ -169,6 +184,12 @@ class PublishedTable:
             + (" NOT NULL" if column.required else "")
             for column in self.columns
         )
+
+
+def render_sql(template: str, relations: Mapping[str, str]) -> str:
+    """A query of BigQuery's dialect over tables, whose names may have dots."""
+    names = {name: f"`{relation}`" for name, relation in relations.items()}
+    return JINJA.from_string(template).render(names)
 
 
 def quoted(identifier: str) -> str:

@@ -1,12 +1,14 @@
 """What a publication is made of, whatever the engine: loads, staged rows, findings.
 
-Nothing here knows SQL or a connection; `warehouse` does the work in DuckDB.
+Nothing here knows SQL or a connection; `warehouse` does the work in DuckDB, and
+`bigquery_warehouse` in BigQuery.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -26,6 +28,7 @@ class Load:
         table: the definition.
         rows: its rows, in the definition's columns.
         relations: what its checks look at beside the rows.
+        files: the Parquet files that hold exactly `rows`, where there are such.
         parameters: what its checks are told beside the run date.
     """
 
@@ -33,6 +36,7 @@ class Load:
     rows: ds.Dataset
     relations: Mapping[str, ds.Dataset] = dataclasses.field(default_factory=dict)
     parameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    files: tuple[epath.Path, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Staged:
         table: the definition.
         rows: how many there are.
         run_date: the date they are to replace.
-        relations: quoted identifiers by the names that the checks use.
+        relations: names of tables by the names that the checks use.
         parameters: values by the names that the checks use.
     """
 
@@ -100,6 +104,44 @@ class Checked:
         )
 
 
+def staging_name(table: PublishedTable, run_date: datetime.date) -> str:
+    """The staging table of a run's rows."""
+    return f"staging_{table.name}_{run_date:%Y%m%d}"
+
+
+def backup_name(table: PublishedTable, run_date: datetime.date) -> str:
+    """The table that keeps what a swap replaced."""
+    return f"backup_{table.name}_{run_date:%Y%m%d}"
+
+
+def require_backup(
+    run_date: datetime.date, tables: Sequence[PublishedTable], kept: Sequence[str]
+) -> list[tuple[PublishedTable, str]]:
+    """The backups of a date with their tables, out of the tables that are kept.
+
+    Raises:
+        InputError: there is none of that date.
+    """
+    found = [
+        (table, backup_name(table, run_date))
+        for table in tables
+        if backup_name(table, run_date) in kept
+    ]
+    if not found:
+        raise InputError(
+            f"no backup of {run_date} is kept (kept: {', '.join(kept) or 'nothing'}); "
+            "only the last approved swap can be rolled back"
+        )
+    return found
+
+
+def json_value(value: Any) -> Any:
+    """A value of a row as JSON has it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if isinstance(value, (str, int, float, type(None))) else str(value)
+
+
 def parquet_rows(table: PublishedTable, files: Sequence[epath.Path]) -> ds.Dataset:
     """The rows of Parquet files, unread; each file must have the table's columns.
 
@@ -119,6 +161,11 @@ def parquet_rows(table: PublishedTable, files: Sequence[epath.Path]) -> ds.Datas
     )
 
 
+def empty_rows(table: PublishedTable) -> ds.Dataset:
+    """No rows, with the table's columns."""
+    return ds.dataset(table.arrow_schema.empty_table())
+
+
 def require_columns(expected: pa.Schema, found: pa.Schema, *, where: str) -> None:
     """Refuse columns that are missing, too many or of another type; order is free.
 
@@ -129,7 +176,7 @@ def require_columns(expected: pa.Schema, found: pa.Schema, *, where: str) -> Non
         if field.name not in found.names:
             raise InputError(f"{where} has no column {field.name} ({field.type})")
         kind = found.field(field.name).type
-        if kind != field.type:
+        if kind != field.type and not _widens(kind, field.type):
             raise InputError(
                 f"{where}: column {field.name} is {kind}, the definition says "
                 f"{field.type}"
@@ -137,6 +184,15 @@ def require_columns(expected: pa.Schema, found: pa.Schema, *, where: str) -> Non
     for name in found.names:
         if name not in expected.names:
             raise InputError(f"{where}: column {name} is not in the definition")
+
+
+def _widens(found: pa.DataType, expected: pa.DataType) -> bool:
+    """Whether every value is exactly one of the expected type: single in double."""
+    if pa.types.is_list(found) and pa.types.is_list(expected):
+        return found.value_type == expected.value_type or _widens(
+            found.value_type, expected.value_type
+        )
+    return pa.types.is_float32(found) and pa.types.is_float64(expected)
 
 
 def require_passed(checked: Sequence[Checked]) -> None:

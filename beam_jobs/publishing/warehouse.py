@@ -9,27 +9,35 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import duckdb
 import pyarrow.dataset as ds
 from etils import epath
 
+from beam_jobs.publishing.dialects import relation_sql, to_duckdb
 from beam_jobs.publishing.publication import (
     Checked,
     CheckResult,
     Load,
     Staged,
+    backup_name,
+    json_value,
+    require_backup,
     require_columns,
     require_passed,
+    staging_name,
 )
 from tfrecords_schema.errors import InputError
+from tfrecords_schema.table_folders import published_tables
 from tfrecords_schema.tables import Check, PublishedTable, quoted
+from tfrecords_schema.view_folders import PublishedDates, PublishedView, published_views
 
 _EXAMPLES = 3
 _SOURCE = "arrow_source"
+_STAGING = "staging"
+_BACKUP = "backup"
 
 
 class Warehouse:
@@ -37,7 +45,9 @@ class Warehouse:
 
     Staging tables are DuckDB's temporary ones: they spill to disk as others do, but
     end with the connection, so that neither a failed check nor a killed process can
-    leave one behind in the file that analysts open.
+    leave one behind in the file that analysts open. Those that wait for an approval
+    are in the schema `staging`, and what a swap replaced is in the schema `backup`.
+    Two runs at once: the file's lock turns the second away.
     """
 
     def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
@@ -63,7 +73,9 @@ class Warehouse:
         finally:
             connection.close()
 
-    def stage(self, load: Load, *, run_date: datetime.date) -> Staged:
+    def stage(
+        self, load: Load, *, run_date: datetime.date, keep: bool = False
+    ) -> Staged:
         """Copy a load's rows, and what its checks look at, into staging tables.
 
         Raises:
@@ -71,33 +83,36 @@ class Warehouse:
                 holds a null.
         """
         table = load.table
-        name = f"staging_{table.name}_{run_date:%Y%m%d}"
-        rows = self._stage_rows(load, quoted(name))
-        relations = {"table": quoted(name)}
+        name = staging_name(table, run_date)
+        kind = "TEMP TABLE"
+        if keep:
+            self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_STAGING}")
+            name, kind = f"{_STAGING}.{name}", "TABLE"
+        rows = self._stage_rows(load, f"{kind} {relation_sql(name)}", name)
+        relations = {"table": name}
         for relation in sorted(table.relations):
-            relations[relation] = quoted(f"{name}_{relation}")
+            relations[relation] = f"{name}_{relation}"
+            target = relation_sql(relations[relation])
             with self._registered(load.relations[relation]) as source:
                 self._connection.execute(
-                    f"CREATE OR REPLACE TEMP TABLE {relations[relation]} AS "
-                    f"SELECT * FROM {source}"
+                    f"CREATE OR REPLACE {kind} {target} AS SELECT * FROM {source}"
                 )
         parameters = {**load.parameters, "run_date": run_date}
         return Staged(table, rows, run_date, relations, parameters)
 
-    def _stage_rows(self, load: Load, staging: str) -> int:
+    def _stage_rows(self, load: Load, create: str, name: str) -> int:
         table, columns = load.table, _column_list(load.table)
         require_columns(table.arrow_schema, load.rows.schema, where=table.name)
-        self._connection.execute(
-            f"CREATE OR REPLACE TEMP TABLE {staging} ({table.duckdb_columns})"
-        )
+        self._connection.execute(f"CREATE OR REPLACE {create} ({table.duckdb_columns})")
         with self._registered(load.rows) as source:
             try:
                 self._connection.execute(
-                    f"INSERT INTO {staging} ({columns}) SELECT {columns} FROM {source}"
+                    f"INSERT INTO {relation_sql(name)} ({columns}) "
+                    f"SELECT {columns} FROM {source}"
                 )
             except duckdb.ConstraintException as error:
                 raise InputError(f"{table.name} cannot be staged: {error}") from None
-        rows = self._scalar(f"SELECT COUNT(*) FROM {staging}")
+        rows = self._scalar(f"SELECT COUNT(*) FROM {relation_sql(name)}")
         _require_equal(table, rows, load.rows.count_rows(), "staged", "in the source")
         return rows
 
@@ -107,7 +122,7 @@ class Warehouse:
         return Checked(staged, results)
 
     def _run(self, check: Check, staged: Staged) -> CheckResult:
-        query = check.render(staged.relations)
+        query = to_duckdb(check.render(staged.relations))
         # DuckDB refuses parameters that a query does not use.
         values = {name: staged.parameters[name] for name in check.parameters}
         failures = self._scalar(f"SELECT COUNT(*) FROM (\n{query}\n)", values)
@@ -128,16 +143,13 @@ class Warehouse:
         )
 
     def publish(
-        self, checked: Sequence[Checked], *, tables: Sequence[PublishedTable] = ()
+        self,
+        checked: Sequence[Checked],
+        *,
+        tables: Sequence[PublishedTable] = (),
+        back_up: bool = False,
     ) -> dict[str, int]:
-        """Replace the run's date in all its tables, or in none.
-
-        Args:
-            checked: the run's tables.
-            tables: others that must exist, if need be empty.
-
-        Returns:
-            Rows published, by table.
+        """Replace the run's date in all its tables, or in none; then the views.
 
         Raises:
             InputError: a check has failed, or a published table has other columns
@@ -147,10 +159,100 @@ class Warehouse:
         with self._transaction():
             for table in (*tables, *(item.staged.table for item in checked)):
                 self._ensure_table(table)
-            return {
+            if back_up:
+                self._back_up([item.staged for item in checked])
+            rows = {
                 item.staged.table.name: self._replace_partition(item.staged)
                 for item in checked
             }
+            self._replace_views()
+        return rows
+
+    def _back_up(self, staged: Sequence[Staged]) -> None:
+        self._drop_backups()
+        self._connection.execute(f"CREATE SCHEMA IF NOT EXISTS {_BACKUP}")
+        for item in staged:
+            backup = relation_sql(f"{_BACKUP}.{backup_name(item.table, item.run_date)}")
+            self._connection.execute(
+                f"CREATE TABLE {backup} AS SELECT * FROM {quoted(item.table.name)} "
+                f"WHERE {quoted(item.table.partition_by)} = $run_date",
+                {"run_date": item.run_date},
+            )
+
+    def rollback(
+        self, run_date: datetime.date, tables: Sequence[PublishedTable]
+    ) -> dict[str, int]:
+        """Put back what the last swap of a date replaced, and drop the backup.
+
+        Raises:
+            InputError: no backup of that date is kept.
+        """
+        kept = self._tables_in(_BACKUP)
+        found = require_backup(run_date, tables, kept)
+        with self._transaction():
+            for table, backup in found:
+                columns, target = _column_list(table), quoted(table.name)
+                self._connection.execute(
+                    f"DELETE FROM {target} "
+                    f"WHERE {quoted(table.partition_by)} = $run_date",
+                    {"run_date": run_date},
+                )
+                self._connection.execute(
+                    f"INSERT INTO {target} ({columns}) "
+                    f"SELECT {columns} FROM {relation_sql(f'{_BACKUP}.{backup}')}"
+                )
+            rows = {
+                table.name: self._scalar(
+                    f"SELECT COUNT(*) FROM {relation_sql(f'{_BACKUP}.{backup}')}"
+                )
+                for table, backup in found
+            }
+            self._drop_backups()
+            self._replace_views()
+        return rows
+
+    def drop_backups(self) -> list[str]:
+        """Drop what is kept for `rollback`; the names of the tables dropped."""
+        with self._transaction():
+            return self._drop_backups()
+
+    def _drop_backups(self) -> list[str]:
+        kept = self._tables_in(_BACKUP)
+        for name in kept:
+            self._connection.execute(f"DROP TABLE {relation_sql(f'{_BACKUP}.{name}')}")
+        return kept
+
+    def discard(self, staged: Collection[Staged]) -> None:
+        """Drop staging tables that were kept."""
+        with self._transaction():
+            for item in staged:
+                for relation in item.relations.values():
+                    self._connection.execute(
+                        f"DROP TABLE IF EXISTS {relation_sql(relation)}"
+                    )
+
+    def missing(self, relations: Collection[str]) -> list[str]:
+        """Those of the tables that are not there."""
+        kept = {f"{_STAGING}.{name}" for name in self._tables_in(_STAGING)}
+        return sorted(set(relations) - kept)
+
+    def relation(self, table: PublishedTable) -> str:
+        """The name of a published table in a query."""
+        return table.name
+
+    def query(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of a query of BigQuery's dialect."""
+        return self._rows(to_duckdb(sql), values)
+
+    def ensure_tables(self, tables: Sequence[PublishedTable]) -> None:
+        """Have every table there, if need be empty.
+
+        Raises:
+            InputError: one has other columns than its definition.
+        """
+        with self._transaction():
+            for table in tables:
+                self._ensure_table(table)
 
     def _replace_partition(self, staged: Staged) -> int:
         table, columns = staged.table, _column_list(staged.table)
@@ -164,7 +266,8 @@ class Warehouse:
         )
         self._connection.execute(
             f"INSERT INTO {target} ({columns}) "
-            f"SELECT {columns} FROM {staged.relations['table']} ORDER BY {order}"
+            f"SELECT {columns} FROM {relation_sql(staged.relations['table'])} "
+            f"ORDER BY {order}"
         )
         rows = self._scalar(
             f"SELECT COUNT(*) FROM {target} WHERE {date} = $run_date", value
@@ -178,6 +281,9 @@ class Warehouse:
             self._connection.execute(
                 f"CREATE TABLE {quoted(table.name)} ({table.duckdb_columns})"
             )
+            self._describe_relation("TABLE", table.name, table.description)
+            for column in table.columns:
+                self._describe_column(table.name, column.name, column.description)
             return
         expected = {
             column.name: (column.duckdb_type, not column.required)
@@ -191,6 +297,53 @@ class Warehouse:
                     f"{table.version}) says {_describe(expected.get(name))}; alter or "
                     "drop the table"
                 )
+
+    def _replace_views(self) -> None:
+        """Make the views anew for the dates that are published now."""
+        there = [
+            name
+            for name, table in published_tables().items()
+            if self._published_columns(table)
+        ]
+        dates = {name: self._dates(name) for name in there}
+        every = [date for found in dates.values() for date in found]
+        published = PublishedDates.of(dates.get("rankings", []), every)
+        for view in published_views().values():
+            if view.relations <= dates.keys():
+                self._replace_view(view, published)
+
+    def _replace_view(self, view: PublishedView, dates: PublishedDates) -> None:
+        query = to_duckdb(view.render({name: name for name in view.relations}, dates))
+        self._connection.execute(
+            f"CREATE OR REPLACE VIEW {quoted(view.name)} AS {query}"
+        )
+        self._describe_relation("VIEW", view.name, view.description)
+        for name, description in view.columns:
+            self._describe_column(view.name, name, description)
+
+    def _dates(self, table: str) -> list[datetime.date]:
+        rows = self._connection.execute(
+            f"SELECT DISTINCT run_date FROM {quoted(table)}"
+        )
+        return [date for (date,) in rows.fetchall()]
+
+    def _describe_relation(self, kind: str, name: str, description: str) -> None:
+        text = description.replace("'", "''")
+        self._connection.execute(f"COMMENT ON {kind} {quoted(name)} IS '{text}'")
+
+    def _describe_column(self, name: str, column: str, description: str) -> None:
+        text = description.replace("'", "''")
+        self._connection.execute(
+            f"COMMENT ON COLUMN {quoted(name)}.{quoted(column)} IS '{text}'"
+        )
+
+    def _tables_in(self, schema: str) -> list[str]:
+        rows = self._connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = $schema "
+            "AND database_name = current_database() ORDER BY table_name",
+            {"schema": schema},
+        )
+        return [name for (name,) in rows.fetchall()]
 
     def _published_columns(self, table: PublishedTable) -> dict[str, tuple[str, bool]]:
         rows = self._connection.execute(
@@ -226,7 +379,7 @@ class Warehouse:
         cursor = self._connection.execute(query, dict(values))
         names = [column[0] for column in cursor.description]
         return [
-            dict(zip(names, map(_json_value, row), strict=True))
+            dict(zip(names, map(json_value, row), strict=True))
             for row in cursor.fetchall()
         ]
 
@@ -241,12 +394,6 @@ def _connect(path: epath.Path) -> duckdb.DuckDBPyConnection:
                 f"run this date again ({error})"
             ) from None
         raise InputError(f"the warehouse {path} cannot be opened: {error}") from None
-
-
-def _json_value(value: Any) -> Any:
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    return value if isinstance(value, (str, int, float, type(None))) else str(value)
 
 
 def _column_list(table: PublishedTable) -> str:

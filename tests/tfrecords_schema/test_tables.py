@@ -29,6 +29,8 @@ owner: maintainers
 partition_by: run_date
 cluster_by: [item]
 key: [run_date, item]
+partition_expiration_days: 30
+require_partition_filter: true
 labels: {application: complete_the_look}
 """
 CHECKS = """-- What this file is.
@@ -39,7 +41,7 @@ SELECT * FROM {{ table }} WHERE count <= 0;
 
 -- #warn known: every item is in the list
 SELECT * FROM {{ table }}
-WHERE run_date = $run_date AND item NOT IN (SELECT item FROM {{ items }});
+WHERE run_date = @run_date AND item NOT IN (SELECT item FROM {{ items }});
 """
 FILES = {"schema.yaml": SCHEMA, "metadata.yaml": METADATA, "checks.sql": CHECKS}
 
@@ -58,7 +60,10 @@ def write_folder(tmp_path: Path) -> Callable[..., Path]:
 
 def test_published_tables_are_those_of_the_warehouse() -> None:
     tables = published_tables()
-    assert list(tables) == ["image_status", "model_evaluations", "rankings"]
+    assert list(tables) == [
+        *("dataset_statistics", "image_status", "model_evaluations"),
+        *("pipeline_counts", "pipeline_runs", "query_attention", "rankings"),
+    ]
     assert tables["rankings"].relations == {"products", "queries"}
     assert tables["image_status"].checks[-1].severity is Severity.WARN
 
@@ -105,7 +110,19 @@ def test_load_table_reads_what_the_folder_says(
     assert known.severity is Severity.WARN
     assert known.parameters == {"run_date"}
     assert known.relations == {"table", "items"}
-    assert "FROM a\n" in known.render({"table": "a", "items": "b"})
+    assert "FROM `a`\n" in known.render({"table": "a", "items": "b"})
+
+
+def test_repeated_column_is_a_list_that_is_never_null(
+    write_folder: Callable[..., Path],
+) -> None:
+    table = load_table(
+        write_folder(schema=SCHEMA.replace("mode: NULLABLE", "mode: REPEATED"))
+    )
+    assert table.arrow_schema.field("count") == pa.field(
+        "count", pa.list_(pa.int64()), nullable=False
+    )
+    assert table.duckdb_columns.endswith('"count" BIGINT[] NOT NULL')
 
 
 def test_published_table_is_frozen() -> None:
@@ -120,7 +137,7 @@ def test_published_table_is_frozen() -> None:
         ("schema", "name: item,", "name: item, unit: kg,", "unknown key unit"),
         ("schema", "columns:", "rows:", "unknown key rows"),
         ("schema", "type: INT64", "type: INTEGER", "type is 'INTEGER'"),
-        ("schema", "mode: NULLABLE", "mode: REPEATED", "mode is 'REPEATED'"),
+        ("schema", "mode: NULLABLE", "mode: OPTIONAL", "mode is 'OPTIONAL'"),
         ("schema", "name: item", "name: 'item; --'", "'item; --' is not an ident"),
         ("schema", "name: item", "name: Item", "'Item' is not an identifier"),
         ("schema", "name: count", "name: item", "item is there twice"),
@@ -137,6 +154,9 @@ def test_published_table_is_frozen() -> None:
         ("metadata", "[run_date, item]", "[item, item]", "item is there twice"),
         ("metadata", "cluster_by: [item]", "cluster_by: item", "a list of columns"),
         ("metadata", "complete_the_look", "Complete Look", "'Complete Look' is not"),
+        ("metadata", "days: 30", "days: 0", "days is 0; expected days, 1 or more"),
+        ("metadata", "days: 30", "days: true", "days is True; expected days"),
+        ("metadata", "filter: true", "filter: 1", "filter is 1; expected true or f"),
         ("metadata", "labels: {application: complete_the_look}", "labels: 1", "labels"),
         ("checks", "-- #fail positive: counts are positive\n", "", "with 0 headers"),
         ("checks", "<= 0;", "<= 0", "with 2 headers"),

@@ -8,7 +8,7 @@ HAVING COUNT(*) = 0;
 -- #fail run_date: every row is of the run's date
 SELECT *
 FROM {{ table }}
-WHERE run_date <> $run_date;
+WHERE run_date <> @run_date;
 
 -- #fail key_unique: a picture has one status
 SELECT run_date, kind, image_id, COUNT(*) AS copies

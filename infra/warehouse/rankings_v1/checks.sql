@@ -1,6 +1,6 @@
 -- Each query selects the rows that break its rule; a check without rows has passed.
--- Plain enough to run unchanged in BigQuery and DuckDB: a comparison with NaN is
--- wrapped in NOT (… BETWEEN …), which is true for NaN in both.
+-- BigQuery's dialect, transpiled for DuckDB; a comparison with NaN is wrapped in
+-- NOT (… BETWEEN …), which is true for NaN in both.
 
 -- #fail not_empty: the run has rows
 SELECT COUNT(*) AS row_count
@@ -10,7 +10,7 @@ HAVING COUNT(*) = 0;
 -- #fail run_date: every row is of the run's date
 SELECT *
 FROM {{ table }}
-WHERE run_date <> $run_date;
+WHERE run_date <> @run_date;
 
 -- #fail rank_unique: a list has one product per rank
 SELECT run_date, domain, scene_id, category, rank, COUNT(*) AS copies
@@ -90,7 +90,7 @@ ranked AS (
 )
 SELECT
   query.domain, query.scene_id, query.category,
-  LEAST($top_k, COALESCE(available.products, 0)) AS expected_products,
+  LEAST(@top_k, COALESCE(available.products, 0)) AS expected_products,
   COALESCE(ranked.products, 0) AS ranked_products
 FROM query
 LEFT JOIN available
@@ -100,4 +100,4 @@ LEFT JOIN ranked
   AND query.scene_id = ranked.scene_id
   AND query.category = ranked.category
 WHERE
-  COALESCE(ranked.products, 0) <> LEAST($top_k, COALESCE(available.products, 0));
+  COALESCE(ranked.products, 0) <> LEAST(@top_k, COALESCE(available.products, 0));

@@ -13,122 +13,35 @@ import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from run_outputs import (
+    HOSTILE,
+    MONDAY,
+    PRODUCTS,
+    SCENES,
+    STATISTICS_ROWS,
+    TUESDAY,
+    leave_receipt,
+    status,
+    write_metrics,
+    write_rankings,
+    write_run,
+    write_segment,
+)
 
 from beam_jobs import publish
 from beam_jobs.image_status import LATE_PART
+from beam_jobs.publishing.image_loads import latest_status
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.errors import InputError
-from tfrecords_schema.layout import Receipt, Root, Stage
-from tfrecords_schema.segments import SegmentWriter
+from tfrecords_schema.layout import Root, Stage
+from tfrecords_schema.segments import SegmentStore
 from tfrecords_schema.table_folders import published_tables
-
-MONDAY = datetime.date(2026, 11, 9)
-TUESDAY = datetime.date(2026, 11, 10)
-HOSTILE = """it's "quoted"; DROP TABLE rankings; -- ✓ 服"""
-SCENES = ("s1", HOSTILE)
-PRODUCTS = ("p1", "p2", "p'3")
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
     # A folder whose name a glob, a partition reader or SQL could take for its own.
     return Root.of(str(tmp_path / "it's run=[1]"))
-
-
-def leave_receipt(
-    root: Root, run_date: datetime.date, *, stage: Stage, **outputs: str
-) -> None:
-    root.write_receipt(run_date, Receipt(stage, outputs, counts={}, seconds=0.0))
-
-
-def write_rankings(
-    root: Root, run_date: datetime.date, *, version: str = "v1", top_k: int = 2
-) -> None:
-    """Two shards, one per scene, of the first `top_k` products."""
-    folder = root.rankings(version)
-    schema = published_tables()["rankings"].arrow_schema
-    for shard, scene in enumerate(SCENES):
-        rows = [
-            {
-                "run_date": run_date,
-                "domain": "fashion",
-                "scene_id": scene,
-                "category": "shoes",
-                "rank": rank,
-                "product_id": product,
-                "distance": rank / 10,
-                "model_version": "m1",
-                "dataset_version": "d1",
-                "catalog_version": "c1",
-                "run_id": version,
-            }
-            for rank, product in enumerate(PRODUCTS[:top_k], start=1)
-        ]
-        file = folder / f"rankings-{shard:05d}-of-{len(SCENES):05d}.parquet"
-        dataset_tables.write_table(file, rows, schema)
-    common = {"domain": "fashion", "category": "shoes"}
-    queries = [common | {"scene_id": scene} for scene in SCENES]
-    products = [common | {"product_id": product} for product in PRODUCTS]
-    dataset_tables.write_table(
-        folder / "queries.parquet", queries, dataset_tables.RANKED_QUERIES
-    )
-    dataset_tables.write_table(
-        folder / "products.parquet", products, dataset_tables.RANKED_PRODUCTS
-    )
-    storage.write_manifest(folder, {"top_k": top_k, "rows": top_k * len(SCENES)})
-    leave_receipt(root, run_date, stage=Stage.RANK_CATALOG, rankings=version)
-
-
-def write_metrics(
-    root: Root, run_date: datetime.date, *, run_id: str = "m1", **changed: Any
-) -> None:
-    metric = {
-        "model": "candidate",
-        "metric": "recall@10",
-        "slice": "all",
-        "value": 0.5,
-        "low": 0.4,
-        "high": 0.6,
-        "n": 100,
-    }
-    metrics = [metric | {"slice": "seen"}, metric | changed]
-    document = {"metrics": metrics, "evaluation": {"dataset": "d1"}}
-    storage.write_json(root.model(run_id) / "metrics.json", document)
-    leave_receipt(root, run_date, stage=Stage.EVALUATE, model=run_id)
-
-
-def status(image_id: str, *, code: str = "ok", kind: str = "scene") -> dict[str, Any]:
-    return {
-        "image_id": image_id,
-        "kind": kind,
-        "url": f"http://host/{image_id}.jpg",
-        "code": code,
-        "http_status": 200 if code == "ok" else 404,
-        "bytes": 2**40,
-        "width": 400,
-        "height": 300,
-        "sha256": "ab" * 32 if code == "ok" else None,
-        "phash": None,
-        "detail": None,
-    }
-
-
-def write_segment(root: Root, name: str, rows: list[dict[str, Any]]) -> None:
-    writer = SegmentWriter(str(root.image_store / "segments" / name), "images", 1)
-    status = pa.Table.from_pylist(rows, schema=dataset_tables.IMAGE_STATUS)
-    writer.write(0, [], {"status": status})
-    writer.finish({})
-
-
-def write_run(root: Root, run_date: datetime.date) -> None:
-    """Everything that the stages before leave for a date."""
-    write_rankings(root, run_date, version=f"v-{run_date}")
-    write_metrics(root, run_date)
-    if not root.image_store.exists():
-        images = [status(image) for image in SCENES]
-        images += [status(image, kind="product") for image in PRODUCTS]
-        write_segment(root, "00001-aaa", images)
-    leave_receipt(root, run_date, stage=Stage.FETCH_IMAGES)
 
 
 def run(root: Root, run_date: datetime.date = TUESDAY) -> None:
@@ -162,6 +75,52 @@ def test_publish_puts_a_run_into_the_warehouse(root: Root) -> None:
     ] + [("scene", image, 2**40) for image in sorted(SCENES)]
 
 
+def test_publish_tells_of_the_data_set_and_the_stages(root: Root) -> None:
+    write_run(root, TUESDAY)
+    run(root)
+    found = content(root)
+    figures = {row[3:6]: row[6] for row in found["dataset_statistics"]}
+    assert figures["train", "records", "all"] == 2.0
+    assert figures["train", "records_of_category", "shoes"] == 2.0
+    assert figures["train", "mean", "scene_crop"] == 5.0  # bytes of each crop
+    assert figures["train", "maximum", "crop_px"] == 8.0
+    assert figures["all", "rejections", "bad_box"] == 2.0
+    assert figures["all", "rejections", "malformed_json"] == 1.0
+    numbers = {stage: number for number, stage in enumerate(Stage, start=1)}
+    assert [(row[2], row[3], row[4]) for row in found["pipeline_runs"]] == [
+        (stage, numbers[stage], 1.5 if stage is Stage.BUILD_DATASET else 0.0)
+        for stage in sorted(
+            (
+                *(Stage.BUILD_DATASET, Stage.EVALUATE),
+                *(Stage.FETCH_IMAGES, Stage.RANK_CATALOG),
+            )
+        )
+    ]
+    assert found["pipeline_counts"] == [(TUESDAY, "m1", "build_dataset", "pairs", 2)]
+
+
+def test_publish_says_where_the_model_looked(root: Root) -> None:
+    write_run(root, TUESDAY)
+    schema = published_tables()["query_attention"].arrow_schema
+    # Single precision, as a network has it.
+    at = schema.get_field_index("attention")
+    schema = schema.set(at, pa.field("attention", pa.list_(pa.float32()), False))
+    row = {
+        "run_date": TUESDAY,
+        "domain": "fashion",
+        "scene_id": HOSTILE,
+        "category": "shoes",
+        "model_version": "m1",
+        "run_id": "v",
+        "grid": 2,
+        "attention": [0.5, 0.25, 0.125, 0.125],
+    }
+    file = root.rankings(f"v-{TUESDAY}") / "query_attention-00000-of-00001.parquet"
+    dataset_tables.write_table(file, [row], schema)
+    run(root)
+    assert content(root)["query_attention"] == [tuple(row.values())]
+
+
 def test_publish_leaves_a_receipt_and_the_findings(root: Root) -> None:
     write_run(root, TUESDAY)
     run(root)
@@ -172,6 +131,10 @@ def test_publish_leaves_a_receipt_and_the_findings(root: Root) -> None:
         "rankings": 4,
         "model_evaluations": 2,
         "image_status": 5,
+        "query_attention": 0,
+        "dataset_statistics": STATISTICS_ROWS,
+        "pipeline_runs": 4,
+        "pipeline_counts": 1,
         "checks_passed": checks,
         "checks_warned": 0,
     }
@@ -273,8 +236,8 @@ def test_latest_status_takes_the_newest_segment(root: Root) -> None:
     write_segment(root, "00002-aaa", [status("a"), status("a", kind="product")])
     write_segment(root, "00003-ccc", [status("c"), status("c")])
     (root.image_store / "segments" / "00004-unfinished").mkdir()
-    segments = publish.SegmentStore(root.image_store).segments()
-    found = publish.latest_status(segments).to_pylist()
+    segments = SegmentStore(root.image_store).segments()
+    found = latest_status(segments).to_pylist()
     assert sorted((row["kind"], row["image_id"], row["code"]) for row in found) == [
         ("product", "a", "ok"),
         ("scene", "a", "ok"),
@@ -289,12 +252,12 @@ def test_latest_status_takes_the_rows_that_supersede_a_segments_units(
 ) -> None:
     write_segment(root, "00001-aaa", [status("a"), status("b")])
     write_segment(root, "00002-bbb", [status("c")])
-    segments = publish.SegmentStore(root.image_store).segments()
+    segments = SegmentStore(root.image_store).segments()
     late = [status("a", code="placeholder"), status("c", code="placeholder")]
     dataset_tables.write_table(
         segments[1] / LATE_PART, late, dataset_tables.IMAGE_STATUS
     )
-    found = publish.latest_status(segments).to_pylist()
+    found = latest_status(segments).to_pylist()
     assert sorted((row["image_id"], row["code"]) for row in found) == [
         ("a", "placeholder"),
         ("b", "ok"),
@@ -304,13 +267,14 @@ def test_latest_status_takes_the_rows_that_supersede_a_segments_units(
 
 def test_latest_status_leaves_out_a_unit_that_was_never_finished(root: Root) -> None:
     write_segment(root, "00001-aaa", [status("a")])
-    (segment,) = publish.SegmentStore(root.image_store).segments()
+    (segment,) = SegmentStore(root.image_store).segments()
     (segment / "index-00000-of-00001.parquet").unlink()
-    assert len(publish.latest_status([segment])) == 0
+    assert len(latest_status([segment])) == 0
 
 
 @pytest.mark.parametrize(
-    "stage", [Stage.RANK_CATALOG, Stage.EVALUATE, Stage.FETCH_IMAGES]
+    "stage",
+    [Stage.RANK_CATALOG, Stage.EVALUATE, Stage.FETCH_IMAGES, Stage.BUILD_DATASET],
 )
 def test_publish_before_a_stage_has_run_names_it(root: Root, stage: Stage) -> None:
     write_run(root, TUESDAY)

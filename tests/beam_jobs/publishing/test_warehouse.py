@@ -26,7 +26,8 @@ from tfrecords_schema.tables import Severity
 MONDAY = datetime.date(2026, 11, 9)
 TUESDAY = datetime.date(2026, 11, 10)
 HOSTILE = (
-    """it's "quoted"; DROP TABLE rankings; -- {{ table }} $run_date \\ ✓ ß 服\t\n"""
+    """it's "quoted"; DROP TABLE rankings; -- {{ table }} $run_date @run_date"""
+    """ \\ ✓ ß 服\t\n"""
 )
 TOP_K = 3
 PRODUCTS = {"shoes": ["p1", "p2", "p3", "p4"], "bags": ["p5", HOSTILE]}
@@ -96,7 +97,70 @@ def status_rows(run_date: datetime.date = TUESDAY) -> Rows:
     ]
 
 
+def attention_rows(run_date: datetime.date = TUESDAY) -> Rows:
+    return [
+        {
+            "run_date": run_date,
+            "domain": "fashion",
+            "scene_id": scene,
+            "category": category,
+            "model_version": "m1",
+            "run_id": "r1",
+            "grid": 2,
+            "attention": [0.5, 0.25, 0.25, 0.0],
+        }
+        for scene in SCENES
+        for category in PRODUCTS
+    ]
+
+
+def statistics_rows(run_date: datetime.date = TUESDAY) -> Rows:
+    figures = [
+        ("train", "records", "all", 3.0),
+        ("train", "records_of_category", "bags", 1.0),
+        ("train", "records_of_category", "shoes", 2.0),
+        ("train", "mean", "box", -0.5),
+        ("all", "rejections", "bad_box", 4.0),
+    ]
+    return [
+        {
+            "run_date": run_date,
+            "dataset_version": "d1",
+            "domain": "fashion",
+            "split": split,
+            "statistic": statistic,
+            "subject": subject,
+            "value": value,
+        }
+        for split, statistic, subject, value in figures
+    ]
+
+
+def stage_rows(run_date: datetime.date = TUESDAY) -> Rows:
+    return [
+        {
+            "run_date": run_date,
+            "run_id": "r1",
+            "stage": stage,
+            "stage_number": number,
+            "seconds": 2.5,
+            "reused": False,
+            "notes": [],
+        }
+        for number, stage in enumerate(("fetch_images", "train"), start=1)
+    ]
+
+
+def count_rows(run_date: datetime.date = TUESDAY) -> Rows:
+    common = {"run_date": run_date, "run_id": "r1", "stage": "train"}
+    return [{**common, "name": name, "value": 7} for name in ("pairs", "epochs")]
+
+
 ROWS: dict[str, Callable[[datetime.date], Rows]] = {
+    "query_attention": attention_rows,
+    "dataset_statistics": statistics_rows,
+    "pipeline_runs": stage_rows,
+    "pipeline_counts": count_rows,
     "rankings": ranking_rows,
     "model_evaluations": evaluation_rows,
     "image_status": status_rows,
@@ -106,7 +170,7 @@ ROWS: dict[str, Callable[[datetime.date], Rows]] = {
 def make_load(name: str, rows: Rows) -> Load:
     table = published_tables()[name]
     data = ds.dataset(pa.Table.from_pylist(rows, schema=table.arrow_schema))
-    if name != "rankings":
+    if not table.relations:
         return Load(table=table, rows=data)
     products = [
         {"domain": "fashion", "product_id": product, "category": category}
@@ -122,6 +186,7 @@ def make_load(name: str, rows: Rows) -> Load:
         "products": ds.dataset(pa.Table.from_pylist(products)),
         "queries": ds.dataset(pa.Table.from_pylist(queries)),
     }
+    relations = {wanted: relations[wanted] for wanted in table.relations}
     return Load(
         table=table, rows=data, relations=relations, parameters={"top_k": TOP_K}
     )
@@ -204,6 +269,27 @@ MUTATIONS: list[tuple[str, str, Mutation, set[str]]] = [
     ("rankings", "coverage", drop(2, 2), set()),
     ("rankings", "coverage", drop(3, 4), set()),
     ("rankings", "coverage", copy(2, rank=4, product_id="p4"), set()),
+    ("query_attention", "run_date", put(0, run_date=MONDAY), set()),
+    ("query_attention", "key_unique", copy(0, model_version="m2"), set()),
+    ("query_attention", "length", put(0, grid=3), set()),
+    ("query_attention", "length", put(0, attention=[]), {"weights"}),
+    ("query_attention", "weights", put(0, attention=[0.5, 0.25, 0.25, 0.1]), set()),
+    ("query_attention", "weights", put(0, attention=[1.5, -0.5, 0.0, 0.0]), set()),
+    ("query_attention", "weights", put(0, attention=[NAN, 0.5, 0.25, 0.25]), set()),
+    ("query_attention", "query_known", copy(0, scene_id="s3"), set()),
+    ("dataset_statistics", "not_empty", list.clear, set()),
+    ("dataset_statistics", "run_date", put(3, run_date=MONDAY), set()),
+    ("dataset_statistics", "key_unique", copy(3, value=0.7), set()),
+    ("dataset_statistics", "finite", put(3, value=NAN), set()),
+    ("dataset_statistics", "counts_not_negative", put(4, value=-1.0), set()),
+    ("dataset_statistics", "categories_add_up", put(0, value=4.0), set()),
+    ("dataset_statistics", "categories_add_up", drop(1, 2), set()),
+    ("pipeline_runs", "not_empty", list.clear, set()),
+    ("pipeline_runs", "run_date", put(0, run_date=MONDAY), set()),
+    ("pipeline_runs", "key_unique", copy(0, seconds=3.0), set()),
+    ("pipeline_runs", "seconds", put(0, seconds=-1.0), set()),
+    ("pipeline_counts", "run_date", put(0, run_date=MONDAY), set()),
+    ("pipeline_counts", "key_unique", copy(0, value=8), set()),
     ("model_evaluations", "not_empty", list.clear, set()),
     ("model_evaluations", "run_date", put(0, run_date=MONDAY), set()),
     ("model_evaluations", "key_unique", copy(0, value=0.45), set()),
@@ -293,7 +379,15 @@ def test_distance_check_allows_float32_rounding(memory: Warehouse) -> None:
 
 def test_publish_writes_every_table_and_nothing_else(path: epath.Path) -> None:
     rows = publish_all(path, TUESDAY)
-    assert rows == {"rankings": 10, "model_evaluations": 2, "image_status": 20}
+    assert rows == {
+        "rankings": 10,
+        "model_evaluations": 2,
+        "image_status": 20,
+        "query_attention": 4,
+        "dataset_statistics": 5,
+        "pipeline_runs": 2,
+        "pipeline_counts": 2,
+    }
     found = content(path)
     assert {name: len(table) for name, table in found.items()} == rows
     assert [child.name for child in path.parent.iterdir()] == [path.name]
@@ -327,7 +421,7 @@ def test_publish_a_date_again_replaces_only_that_date(path: epath.Path) -> None:
     rows = [dict(row, run_id="r2", distance=row["rank"] / 8) for row in ranking_rows()]
     publish(path, [make_load("rankings", rows)], TUESDAY)
     after = content(path)
-    for name in ("model_evaluations", "image_status"):
+    for name in before.keys() - {"rankings"}:
         assert after[name] == before[name]
     monday, tuesday = (
         [row for row in after["rankings"] if row[0] == date]

@@ -1,0 +1,129 @@
+"""Decide about a staged date: swap it in, reject it, or put back what was swapped out.
+
+`publish --stage_only` leaves the rows and the request; see `publishing.approval`. What
+a swap replaces is kept until the next swap, or until `--drop_backup`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import logging
+from collections.abc import Sequence
+
+from beam_jobs.publishing.approval import (
+    Decision,
+    decide,
+    read_request,
+    require_unchanged,
+    require_waiting,
+    staged_tables,
+    warehouse_address,
+)
+from beam_jobs.publishing.target import open_target
+from tfrecords_schema import cli
+from tfrecords_schema.errors import InputError, exit_on_input_error
+from tfrecords_schema.layout import Root, parse_run_date
+from tfrecords_schema.table_folders import published_tables
+
+logger = logging.getLogger(__name__)
+
+
+def approve(root: Root, run_date: datetime.date, *, by: str) -> dict[str, int]:
+    """Swap a staged date in, whole, after its checks have passed once more.
+
+    Returns:
+        Rows published, by table.
+
+    Raises:
+        InputError: nothing waits, what it was compared with has changed, or a check
+            failed.
+    """
+    request = read_request(root, run_date)
+    require_waiting(request)
+    with open_target(warehouse_address(root, request)) as target:
+        require_unchanged(target, request)
+        staged = staged_tables(request)
+        checked = [target.run_checks(item) for item in staged]
+        tables = list(published_tables().values())
+        rows = target.publish(checked, tables=tables, back_up=True)
+        decide(root, request, Decision.APPROVED, by=by)
+        target.discard(staged)
+    return rows
+
+
+def reject(root: Root, run_date: datetime.date, *, by: str) -> None:
+    """Drop what is staged for a date.
+
+    Raises:
+        InputError: nothing waits.
+    """
+    request = read_request(root, run_date)
+    require_waiting(request)
+    with open_target(warehouse_address(root, request)) as target:
+        target.discard(staged_tables(request))
+    decide(root, request, Decision.REJECTED, by=by)
+
+
+def roll_back(root: Root, run_date: datetime.date, *, by: str) -> dict[str, int]:
+    """Put back what an approved date replaced.
+
+    Returns:
+        Rows put back, by table.
+
+    Raises:
+        InputError: the date was not approved, or its backup is not kept any more.
+    """
+    request = read_request(root, run_date)
+    if request["decision"] != Decision.APPROVED:
+        raise InputError(
+            f"{run_date} is {request['decision']}; only an approved date is rolled back"
+        )
+    with open_target(warehouse_address(root, request)) as target:
+        rows = target.rollback(run_date, list(published_tables().values()))
+    decide(root, request, Decision.ROLLED_BACK, by=by)
+    return rows
+
+
+def drop_backup(root: Root, run_date: datetime.date) -> list[str]:
+    """Drop what the last swap replaced; it cannot be rolled back any more.
+
+    Returns:
+        Names of the tables dropped.
+    """
+    request = read_request(root, run_date)
+    with open_target(warehouse_address(root, request)) as target:
+        return target.drop_backups()
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Decide about one date."""
+    parser = argparse.ArgumentParser(description="Approve what publish has staged.")
+    cli.add_run_arguments(parser)
+    parser.add_argument("--by", required=True, help="who decides; written down")
+    action = parser.add_mutually_exclusive_group()
+    for name, text in {
+        "reject": "drop what is staged",
+        "rollback": "put back what the approved date replaced",
+        "drop_backup": "drop what is kept for --rollback",
+    }.items():
+        action.add_argument(f"--{name}", action="store_true", help=text)
+    arguments = parser.parse_args(argv)
+    cli.configure_logging()
+    root, run_date = Root.of(arguments.root), parse_run_date(arguments.run_date)
+    if arguments.reject:
+        reject(root, run_date, by=arguments.by)
+        logger.info("%s was rejected, its staging tables are dropped", run_date)
+    elif arguments.rollback:
+        rows = roll_back(root, run_date, by=arguments.by)
+        logger.info("%s is as before the swap: %s", run_date, rows)
+    elif arguments.drop_backup:
+        logger.info("dropped %s", drop_backup(root, run_date))
+    else:
+        logger.info(
+            "swapped %s: %s", run_date, approve(root, run_date, by=arguments.by)
+        )
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)

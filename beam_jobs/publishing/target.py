@@ -1,0 +1,93 @@
+"""Where a run is published: the protocol of a warehouse, and its address.
+
+The address is the path of a DuckDB file; what is published, and when, is decided by
+`beam_jobs.publish` and `beam_jobs.approve`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Protocol
+
+from etils import epath
+
+from beam_jobs.publishing.publication import Checked, Load, Staged
+from beam_jobs.publishing.warehouse import Warehouse
+from tfrecords_schema.layout import Root
+from tfrecords_schema.tables import PublishedTable
+
+
+class Target(Protocol):
+    """An open warehouse."""
+
+    def stage(
+        self, load: Load, *, run_date: datetime.date, keep: bool = False
+    ) -> Staged:
+        """Copy a load's rows, and what its checks look at, into staging tables.
+
+        Args:
+            load: what to stage.
+            run_date: the date that it is to replace.
+            keep: whether the staging tables outlive this process, for an approval.
+        """
+
+    def run_checks(self, staged: Staged) -> Checked:
+        """Run every check of the table over its staged rows."""
+
+    def publish(
+        self,
+        checked: Sequence[Checked],
+        *,
+        tables: Sequence[PublishedTable] = (),
+        back_up: bool = False,
+    ) -> dict[str, int]:
+        """Replace the run's date in all its tables, or in none; then the views.
+
+        Args:
+            checked: the run's tables.
+            tables: others that must exist, if need be empty.
+            back_up: whether to keep what is replaced for `rollback`, in place of
+                what was kept for any date before.
+
+        Returns:
+            Rows published, by table.
+        """
+
+    def ensure_tables(self, tables: Sequence[PublishedTable]) -> None:
+        """Have every table there, if need be empty."""
+
+    def rollback(
+        self, run_date: datetime.date, tables: Sequence[PublishedTable]
+    ) -> dict[str, int]:
+        """Put back what the last swap of a date replaced, and drop the backup."""
+
+    def drop_backups(self) -> list[str]:
+        """Drop what is kept for `rollback`; the names of the tables dropped."""
+
+    def discard(self, staged: Collection[Staged]) -> None:
+        """Drop staging tables that were kept."""
+
+    def missing(self, relations: Collection[str]) -> list[str]:
+        """Those of the tables that are not there."""
+
+    def relation(self, table: PublishedTable) -> str:
+        """The name of a published table in a query."""
+
+    def query(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of a query of BigQuery's dialect."""
+
+
+def address_of(root: Root, option: str) -> str:
+    """The address that `--warehouse` gives; empty means the root's DuckDB file."""
+    return option or str(root.warehouse)
+
+
+def open_target(address: str) -> contextlib.AbstractContextManager[Target]:
+    """Open the warehouse at an address for as long as the context lasts.
+
+    Raises:
+        InputError: the address is malformed, or the warehouse cannot be opened.
+    """
+    return Warehouse.open(epath.Path(address))
