@@ -193,6 +193,13 @@ with DAG(
             description="keras.applications model, or a .keras backbone file",
         ),
         "preset": Param("paper", type="string", minLength=1, description="The model"),
+        "warehouse": Param(
+            os.environ.get("COMPLETE_THE_LOOK_WAREHOUSE", ""),
+            type="string",
+            pattern=r"^(/.+|bigquery://.+/.+)?$",
+            description="Where to publish: bigquery://project/dataset, the path of a "
+            "DuckDB file, or empty for the root's warehouse.duckdb",
+        ),
         "validation_baseline": Param(
             "previous",
             type="string",
@@ -305,6 +312,7 @@ Trigger a new run of the date with the `backbone` parameter set to the champion'
     publish = module_task(
         "publish",
         "beam_jobs.publish",
+        warehouse="{{ params.warehouse }}",
         doc_md="""Stage, check, and replace the date in the published tables.
 
 **If this fails**: a check refused the tables, `runs/<date>/checks.json` has rows that

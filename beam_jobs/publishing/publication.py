@@ -14,9 +14,11 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.fs as fs
 from etils import epath
 
 from tfrecords_schema.errors import InputError
+from tfrecords_schema.storage import is_local
 from tfrecords_schema.tables import PublishedTable, Severity
 
 
@@ -150,15 +152,26 @@ def parquet_rows(table: PublishedTable, files: Sequence[epath.Path]) -> ds.Datas
     """
     if not files:
         raise InputError(f"{table.name}: there is no Parquet file to publish")
-    for file in files:
+    paths, system = _in_file_system(files)
+    for file, path in zip(files, paths, strict=True):
         try:
-            found = ds.dataset(str(file), format="parquet").schema
+            found = ds.dataset(path, format="parquet", filesystem=system).schema
         except pa.ArrowInvalid as error:
             raise InputError(f"{file} is not Parquet: {error}") from None
         require_columns(table.arrow_schema, found, where=f"{file}")
     return ds.dataset(
-        [str(file) for file in files], schema=table.arrow_schema, format="parquet"
+        paths, schema=table.arrow_schema, format="parquet", filesystem=system
     )
+
+
+def _in_file_system(
+    files: Sequence[epath.Path],
+) -> tuple[list[str], fs.FileSystem | None]:
+    """Names as Arrow takes them; None for the system of local files."""
+    if is_local(files[0]):
+        return [str(file) for file in files], None
+    system, _ = fs.FileSystem.from_uri(str(files[0]))
+    return [str(file).partition("://")[2] for file in files], system
 
 
 def empty_rows(table: PublishedTable) -> ds.Dataset:

@@ -1,7 +1,7 @@
 """Where a run is published: the protocol of a warehouse, and its address.
 
-The address is the path of a DuckDB file; what is published, and when, is decided by
-`beam_jobs.publish` and `beam_jobs.approve`.
+The addresses are a DuckDB file's path and `bigquery://project/dataset`; what is
+published, and when, is the same for both (`beam_jobs.publish`, `beam_jobs.approve`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from beam_jobs.publishing.publication import Checked, Load, Staged
 from beam_jobs.publishing.warehouse import Warehouse
 from tfrecords_schema.layout import Root
 from tfrecords_schema.tables import PublishedTable
+
+BIGQUERY = "bigquery://"
 
 
 class Target(Protocol):
@@ -90,4 +92,9 @@ def open_target(address: str) -> contextlib.AbstractContextManager[Target]:
     Raises:
         InputError: the address is malformed, or the warehouse cannot be opened.
     """
+    if address.startswith(BIGQUERY):
+        # Only a deployment that publishes there has the client.
+        from beam_jobs.publishing.bigquery_warehouse import BigQueryWarehouse
+
+        return BigQueryWarehouse.open(address)
     return Warehouse.open(epath.Path(address))
