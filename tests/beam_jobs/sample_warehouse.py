@@ -14,6 +14,7 @@ import pyarrow.dataset as ds
 
 from beam_jobs.publishing.publication import Load
 from beam_jobs.publishing.target import Target
+from tfrecords_schema import dataset_tables
 from tfrecords_schema.table_folders import published_tables
 
 MONDAY = datetime.date(2026, 11, 9)
@@ -38,6 +39,11 @@ FIGURES = {
     ("binary_accuracy", "random", "all"): (0.50, 0.50),
     ("recall_at_10", "paper", "all"): (0.40, 0.50),
     ("mrr", "paper", "all"): (0.20, 0.25),
+}
+
+_RELATIONS = {
+    "products": dataset_tables.RANKED_PRODUCTS,
+    "queries": dataset_tables.RANKED_QUERIES,
 }
 
 Rows = list[dict[str, Any]]
@@ -198,7 +204,9 @@ def load(name: str, rows: Rows) -> Load:
         table=table,
         rows=ds.dataset(pa.Table.from_pylist(rows, schema=table.arrow_schema)),
         relations={
-            wanted: ds.dataset(pa.Table.from_pylist(relations[wanted]))
+            wanted: ds.dataset(
+                pa.Table.from_pylist(relations[wanted], schema=_RELATIONS[wanted])
+            )
             for wanted in table.relations
         },
         parameters={"top_k": TOP_K} if name == "rankings" else {},

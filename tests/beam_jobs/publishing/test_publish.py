@@ -344,3 +344,20 @@ def test_publish_accepts_further_columns_beside_the_queries(root: Root) -> None:
     pq.write_table(rows.append_column("n", pa.array([1, 2])), str(file))
     run(root)
     assert len(content(root)["rankings"]) == 4
+
+
+def test_publish_into_another_duckdb_file(root: Root, tmp_path: Path) -> None:
+    write_run(root, TUESDAY)
+    shop = tmp_path / "shop" / "shop.duckdb"
+    receipt = publish.publish(root, TUESDAY, warehouse=str(shop))
+    assert receipt.outputs == {"warehouse": str(shop)}
+    assert not root.warehouse.exists()
+    with duckdb.connect(str(shop), read_only=True) as connection:
+        query = "SELECT COUNT(*) FROM latest_rankings"
+        assert connection.execute(query).fetchall() == [(4,)]
+
+
+def test_publish_to_a_malformed_address_is_refused(root: Root) -> None:
+    write_run(root, TUESDAY)
+    with pytest.raises(InputError, match="is not bigquery://project/dataset"):
+        publish.publish(root, TUESDAY, warehouse="bigquery://shop")
