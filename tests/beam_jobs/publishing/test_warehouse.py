@@ -19,6 +19,7 @@ from etils import epath
 from beam_jobs.publishing import warehouse as warehouse_module
 from beam_jobs.publishing.publication import Load, parquet_rows
 from beam_jobs.publishing.warehouse import Warehouse
+from tfrecords_schema.dataset_tables import RANKED_QUERIES
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.table_folders import published_tables
 from tfrecords_schema.tables import Severity
@@ -120,7 +121,7 @@ def make_load(name: str, rows: Rows) -> Load:
     ]
     relations = {
         "products": ds.dataset(pa.Table.from_pylist(products)),
-        "queries": ds.dataset(pa.Table.from_pylist(queries)),
+        "queries": ds.dataset(pa.Table.from_pylist(queries, schema=RANKED_QUERIES)),
     }
     return Load(
         table=table, rows=data, relations=relations, parameters={"top_k": TOP_K}

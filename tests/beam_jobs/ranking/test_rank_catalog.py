@@ -27,8 +27,15 @@ from small_root import (
 
 from beam_jobs import publish, rank_catalog
 from beam_jobs.publishing.warehouse import Warehouse
-from beam_jobs.ranking import ranking_transforms
-from beam_jobs.ranking.ranking_transforms import BlockCounts, RankingLabels
+from beam_jobs.ranking.embed_transforms import EmbedProducts, EmbedScenes
+from beam_jobs.ranking.labels import RankingLabels
+from beam_jobs.ranking.plan import BlockSizes, Plan
+from beam_jobs.ranking.ranking_transforms import (
+    MergeRankings,
+    RankUnits,
+    WriteRankings,
+)
+from beam_jobs.ranking.top_k import ListRule
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Receipt, Root, Stage
@@ -37,7 +44,7 @@ from tfrecords_schema.table_folders import published_tables
 from trainer.export import save_model
 from trainer.model import StyleModel
 
-GLOBAL_DIM, REGIONS = 6, (5, 4)
+GLOBAL_DIM, REGIONS = 6, (4, 4)
 SIZES = {"embedding_dim": 8, "global_units": 12, "local_units": 10, "dropout": 0.5}
 # The model knows a category that the catalogue lacks, and in another order.
 CATEGORIES = ["shoes", "bags", "hats"]
@@ -107,8 +114,9 @@ def model() -> StyleModel:
 
 
 def in_small_blocks(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(rank_catalog, "SCENE_BLOCK", 3)
-    patch.setattr(rank_catalog, "PRODUCT_BLOCK", 4)
+    # Three blocks of scenes in two groups, three of shoes in two units.
+    sizes = BlockSizes(scenes=3, products=4, scene_blocks=2, product_blocks=2)
+    patch.setattr(rank_catalog, "SIZES", sizes)
 
 
 def make_root(path: Path, model: StyleModel) -> Root:
@@ -174,6 +182,11 @@ def lists(root: Root) -> dict[tuple[str, str], list[str]]:
     return found
 
 
+def by_key(root: Root) -> list[tuple[Any, ...]]:
+    """All rows, to the bit, whatever files they lie in."""
+    return sorted(tuple(row.values()) for row in rows(root))
+
+
 def pair_distance(model: StyleModel, scene: str, product: str, category: str) -> float:
     """What the network says about one pair, all by itself."""
     vectors = model(
@@ -219,20 +232,20 @@ def test_block_sizes_do_not_change_rankings(
     ranked: Root, root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(root)
-    assert lists(root) == lists(ranked)
+    assert by_key(root) == by_key(ranked)
     folder_of(root).rmtree()
-    monkeypatch.setattr(rank_catalog, "SCENE_BLOCK", 2)
-    monkeypatch.setattr(rank_catalog, "PRODUCT_BLOCK", 1)
+    sizes = BlockSizes(scenes=2, products=1, scene_blocks=1, product_blocks=3)
+    monkeypatch.setattr(rank_catalog, "SIZES", sizes)
     run(root)
     assert len(list(Path(folder_of(root)).glob("rankings-*.parquet"))) == 4 * 2
-    assert lists(root) == lists(ranked)
+    assert by_key(root) == by_key(ranked)
 
 
 def test_files_have_the_published_table_form(ranked: Root) -> None:
     receipt = ranked.receipt(RUN_DATE, Stage.RANK_CATALOG)
     schema = published_tables()["rankings"].arrow_schema
     paths = sorted(Path(folder_of(ranked)).glob("rankings-*.parquet"))
-    assert [pq.read_schema(path) for path in paths] == [schema] * (3 * 2)
+    assert [pq.read_schema(path) for path in paths] == [schema] * (2 * 2)
     common = {
         "run_date": RUN_DATE,
         "domain": "fashion",
@@ -251,7 +264,9 @@ def test_files_have_the_published_table_form(ranked: Root) -> None:
         "scenes": 7,
         "categories": 2,
         "products": 14,
+        "products_ranked": 14,
         "queries": 14,
+        "queries_answered": 14,
         "rows": 7 * 5 + 7 * 3,  # there are three hats
     }
 
@@ -328,7 +343,7 @@ def test_category_that_the_champion_does_not_know_is_an_error(root: Root) -> Non
     assert root.find_receipt(RUN_DATE, Stage.RANK_CATALOG) is None
 
 
-@pytest.mark.parametrize("top_k", [0, -1])
+@pytest.mark.parametrize("top_k", [0, -1, 1001])
 def test_list_without_length_is_an_error(root: Root, top_k: int) -> None:
     with pytest.raises(InputError, match=f"--top_k {top_k}"):
         run(root, top_k=top_k)
@@ -340,18 +355,15 @@ def test_other_length_is_another_version(copied: Root) -> None:
 
 
 def test_steps_can_be_sent_to_workers() -> None:
-    counts = BlockCounts(1, {"shoes": 2})
+    plan = Plan("folder", ("shoes",), (2,), 3, BlockSizes())
     labels = RankingLabels(RUN_DATE, "fashion", "m1", "d1", "c1", "v1")
+    rule = ListRule(3)
     steps: list[Any] = [
-        ranking_transforms.EmbedScenes("model", "features", counts),
-        ranking_transforms.EmbedProducts("model", "features", counts),
-        ranking_transforms.WriteRankings(
-            "folder",
-            rank_catalog.scene_blocks([scene_row("s1")]),
-            categories=["shoes"],
-            labels=labels,
-            schema=published_tables()["rankings"].arrow_schema,
-        ),
+        EmbedScenes(plan, "model", "features", labels=labels),
+        EmbedProducts(plan, "model", "features"),
+        RankUnits(plan, rule, pairs=None, threads=1),
+        MergeRankings(rule),
+        WriteRankings(plan, labels, published_tables()["rankings"].arrow_schema),
     ]
     sent = [pickle.loads(pickle.dumps(step)) for step in steps]
     assert [type(step) for step in sent] == [type(step) for step in steps]
