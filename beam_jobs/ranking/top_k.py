@@ -227,7 +227,8 @@ class _Part:
         self._n = rows.stop - rows.start
         self._excluded = excluded.within(rows.start, rows.stop)
         self._waiting: list[_Candidates] = []
-        self._floors = np.full(self._n, -np.inf, np.float32)
+        # No more than the score that the k-th nearest product's distance stands for.
+        self._bounds = np.full(self._n, -np.inf, np.float32)
         self.lists = _empty(self._n, rule)
 
     def add(self, block: ProductBlock) -> None:
@@ -245,9 +246,10 @@ class _Part:
                 above = np.empty(shape, bool)
             self._scorer.score(self._rows, piece, out=scores)
             self._exclude(piece, scores)
-            self._raise_floors(piece, scores, slacks)
-            np.greater(scores, self._floors[:, None], out=above)
-            self._take(piece, np.flatnonzero(above), slacks)
+            self._find_bounds(piece, scores, slacks)
+            floors = self._bounds - slacks
+            np.greater(scores, floors[:, None], out=above)
+            self._take(piece, np.flatnonzero(above))
 
     def _exclude(self, piece: ProductBlock, scores: np.ndarray) -> None:
         if not len(self._excluded.products) or not len(piece.products):
@@ -260,11 +262,11 @@ class _Part:
         queries = self._excluded.queries[first:last][is_there]
         scores[queries, columns[is_there]] = -np.inf
 
-    def _raise_floors(
+    def _find_bounds(
         self, piece: ProductBlock, scores: np.ndarray, slacks: np.ndarray
     ) -> None:
-        """Before the first candidates: the k-th best score is a floor at once."""
-        if self._waiting or (self.lists.products[:, 0] != NOTHING).any():
+        """Where there is none yet: the k-th best score of some products is one."""
+        if (self._bounds > -np.inf).all():
             return
         best = scores
         if self._rule.per_group is not None and len(piece.products):
@@ -275,10 +277,10 @@ class _Part:
             best = np.maximum.reduceat(scores[:, order], begins, axis=1)
         at = best.shape[1] - self._rule.k
         if at >= 0:
-            # Both this score and another product's may be off.
-            self._floors = np.partition(best, at, axis=1)[:, at] - 2 * slacks
+            found = np.partition(best, at, axis=1)[:, at] - slacks
+            np.maximum(self._bounds, found, out=self._bounds)
 
-    def _take(self, piece: ProductBlock, found: np.ndarray, slacks: np.ndarray) -> None:
+    def _take(self, piece: ProductBlock, found: np.ndarray) -> None:
         queries, columns = np.divmod(found, max(1, len(piece.products)))
         distances = self._scorer.distances(queries + self._rows.start, piece, columns)
         groups = None
@@ -291,10 +293,9 @@ class _Part:
         n_waiting = sum(len(part.queries) for part in self._waiting)
         if n_waiting > _MERGE_SHARE * self._n * self._rule.k:
             self.merge()
-            last = self.lists.distances[:, -1]
-            floors = self._scorer.score_of(last) - slacks
             # Of full lists only: the last place of others is infinitely far.
-            np.maximum(self._floors, floors, out=self._floors)
+            bounds = self._scorer.score_of(self.lists.distances[:, -1])
+            np.maximum(self._bounds, bounds, out=self._bounds)
 
     def merge(self) -> None:
         """Merge the candidates that wait into the lists."""
