@@ -21,6 +21,7 @@ CORE = [
     "tensorflow>=2.21,<2.22",
     "tensorflow-datasets>=4.9.10,<5",
     "tensorflow-metadata>=1.17",
+    "threadpoolctl>=3.5,<4",
     "uvloop>=0.21,<1",
 ]
 
@@ -38,6 +39,7 @@ EXTRAS = {
     ],
     "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
     "dev": [
+        "faiss-cpu>=1.12",
         "hypothesis>=6.150",
         "import-linter>=2.7",
         "jax>=0.8",

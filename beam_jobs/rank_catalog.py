@@ -1,64 +1,64 @@
 """Rank the catalogue: for every scene and category the products that match best.
 
     python -m beam_jobs.rank_catalog --root=runs --run_date=2026-11-22 --top_k=20
+        [--filters=rules.yaml --attributes=offers.csv] [--min_coverage=0.9]
 
 Takes the champion and the run date's data set and features, and writes
 `{root}/rankings/<version>/`: Parquet in the form of the published table, the queries
-and products that were ranked, and last a manifest. Without a champion nothing is
-ranked, and the receipt says so.
+and products that were ranked, who was turned away, the attention of the queries, and
+last a manifest (docs/ranking.md). Without a champion nothing is ranked, and the receipt
+says so.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime
 import logging
+import os
 import time
-from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
 import apache_beam as beam
-from apache_beam.options.pipeline_options import PipelineOptions
-from etils import epath
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    StandardOptions,
+)
 
 from beam_jobs.options import RunOptions, parse_options
-from beam_jobs.ranking.ranking_transforms import (
-    BlockCounts,
-    CategoryBlock,
-    EmbedProducts,
-    EmbedScenes,
-    RankBlocks,
-    RankingLabels,
-    SceneBlock,
-    WriteRankings,
+from beam_jobs.ranking import plan as plans
+from beam_jobs.ranking.accounts import Accounts, write_accounts
+from beam_jobs.ranking.inputs import (
+    check_categories,
+    known_pairs,
+    read_inputs,
 )
-from tfrecords_schema import dataset_tables, storage
+from beam_jobs.ranking.labels import RankingLabels
+from beam_jobs.ranking.pair_scorer import PairRule
+from beam_jobs.ranking.plan import BlockSizes, Plan
+from beam_jobs.ranking.ranking_options import RankCatalogOptions, Wanted, read_wanted
+from beam_jobs.ranking.ranking_pipeline import (
+    RankingModel,
+    build_pipeline,
+    read_written,
+    write_excluded,
+)
+from beam_jobs.ranking.ranking_transforms import threads_of
+from tfrecords_schema import storage
 from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
-from tfrecords_schema.table_folders import published_tables
 from trainer.backbones import MODEL_FILE
-from trainer.vectors import why_unrankable
+from trainer.vectors import pair_sizes, why_unrankable
 
 log = logging.getLogger(__name__)
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised with every change that gives other rankings for the same input."""
 
-SCENE_BLOCK = 512  # scenes: 50 MB of ResNet50 regions in float16
-PRODUCT_BLOCK = 65_536  # products: 32 MB of vectors, and 128 MB of distances to a block
-
-
-class RankCatalogOptions(PipelineOptions):
-    """Options of this job alone."""
-
-    @classmethod
-    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(
-            "--top_k", type=int, default=20, help="products per scene and category"
-        )
+SIZES = BlockSizes()
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -69,29 +69,29 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     run = options.view_as(RunOptions)
     root, date = run.storage_root, run.date
-    top_k = options.view_as(RankCatalogOptions).top_k
-    if top_k < 1:
-        raise InputError(f"--top_k {top_k} must be at least 1")
+    wanted = read_wanted(options.view_as(RankCatalogOptions))
 
     started = time.monotonic()
     if not root.champion.exists():
         log.warning("there is no champion yet, so nothing is ranked")
         _write_receipt(root, date, "", {}, started=started, reused=False)
         return
-    provenance = _provenance(root, date, top_k)
+    provenance = _provenance(root, date, wanted)
     version = f"{date.isoformat()}-{digest(provenance, 8)}"
     folder = root.rankings(version)
     reused = storage.is_complete(folder)
     if reused:
         log.info("rankings %s are complete already", version)
     else:
-        _write_rankings(root, date, version, provenance, options)
-    counts = storage.read_manifest(folder)["counts"]
+        _write_rankings(root, date, version, provenance, wanted, options)
+    manifest = storage.read_manifest(folder)
+    _check_coverage(manifest, wanted.min_coverage)
+    counts = manifest["counts"]
     _write_receipt(root, date, version, counts, started=started, reused=reused)
     log.info("rankings %s: %s", version, counts)
 
 
-def _provenance(root: Root, date: datetime.date, top_k: int) -> dict[str, Any]:
+def _provenance(root: Root, date: datetime.date, wanted: Wanted) -> dict[str, Any]:
     """What the rankings follow from; its digest is part of the version.
 
     Raises:
@@ -122,7 +122,7 @@ def _provenance(root: Root, date: datetime.date, top_k: int) -> dict[str, Any]:
         "catalog": dataset["catalog"],
         "domain": dataset["domain"],
         "backbone": features["features"],
-        "top_k": top_k,
+        **wanted.identity,
     }
 
 
@@ -131,14 +131,17 @@ def _write_rankings(
     date: datetime.date,
     version: str,
     provenance: dict[str, Any],
+    wanted: Wanted,
     options: PipelineOptions,
 ) -> None:
     folder = root.rankings(version)
     dataset = root.dataset(provenance["dataset"])
     storage.read_manifest(dataset)
-    products = dataset_tables.read_rows(dataset / "products.parquet")
-    scenes = dataset_tables.read_rows(dataset / "scenes.parquet")
-    _check_categories(root, provenance["model"], products)
+    offers = wanted.attributes.offers if wanted.attributes else {}
+    inputs = read_inputs(dataset, wanted.rules, offers)
+    manifest = storage.read_manifest(root.model(provenance["model"]))
+    check_categories(provenance["model"], manifest["categories"], inputs)
+    known = known_pairs(dataset, inputs) if wanted.rules.exclude_known_pairs else {}
     labels = RankingLabels(
         run_date=date,
         domain=provenance["domain"],
@@ -147,146 +150,74 @@ def _write_rankings(
         catalog_version=provenance["catalog"],
         run_id=version,
     )
-    storage.start_folder(folder)
+    plan = Plan(
+        folder=str(folder),
+        categories=inputs.categories,
+        products=tuple(table.num_rows for table in inputs.products),
+        n_scenes=inputs.scenes.num_rows,
+        sizes=SIZES,
+    )
+    plans.start(plan)
+    plans.write_lists(plan, inputs.scenes, inputs.products)
+    write_excluded(plan, known)
+    model = RankingModel(
+        str(root.model(provenance["model"])),
+        str(root.feature_store(provenance["backbone"])),
+        _pair_rule(manifest),
+    )
     with beam.Pipeline(options=options) as pipeline:
         build_pipeline(
             pipeline,
-            scene_blocks(scenes),
-            category_blocks(products),
-            model=str(root.model(provenance["model"])),
-            features=str(root.feature_store(provenance["backbone"])),
-            folder=str(folder),
+            plan,
+            model,
+            wanted.rule,
             labels=labels,
-            top_k=provenance["top_k"],
+            threads=_threads(options),
         )
-    counts = _write_asked(folder, scenes, products, labels.domain)
-    written = storage.read_json(folder / "files.json")
-    counts["rows"] = sum(written.values())
-    storage.write_manifest(folder, provenance | {"files": written, "counts": counts})
-    (folder / "files.json").unlink()
+    written = read_written(plan)
+    accounts = write_accounts(
+        plan, inputs, wanted.rule, domain=labels.domain, known=known, written=written
+    )
+    plan.scratch.rmtree()
+    _finish(folder, provenance, accounts, {file.name: file.rows for file in written})
 
 
-def build_pipeline(
-    pipeline: beam.Pipeline,
-    scenes: Sequence[SceneBlock],
-    products: Sequence[CategoryBlock],
-    *,
-    model: str,
-    features: str,
-    folder: str,
-    labels: RankingLabels,
-    top_k: int,
+def _finish(
+    folder: Any, provenance: dict[str, Any], accounts: Accounts, files: dict[str, int]
 ) -> None:
-    """Wire the job.
-
-    Args:
-        pipeline: to add to.
-        scenes: blocks of scenes.
-        products: blocks of products.
-        model: folder of the champion.
-        features: the feature store.
-        folder: where the rankings go.
-        labels: of every row.
-        top_k: length of a list.
-    """
-    n_blocks: dict[str, int] = defaultdict(int)
-    for block in products:
-        n_blocks[block.category] += 1
-    counts = BlockCounts(len(scenes), dict(n_blocks))
-    _ = (
-        {
-            "queries": pipeline
-            | "ListScenes" >> beam.Create(scenes)
-            | "SpreadScenes" >> beam.Reshuffle()
-            | "EmbedScenes" >> beam.ParDo(EmbedScenes(model, features, counts)),
-            "products": pipeline
-            | "ListProducts" >> beam.Create(products)
-            | "SpreadProducts" >> beam.Reshuffle()
-            | "EmbedProducts" >> beam.ParDo(EmbedProducts(model, features, counts)),
-        }
-        | "RankBlocks" >> RankBlocks(top_k)
-        | "WriteRankings"
-        >> beam.ParDo(
-            WriteRankings(
-                folder,
-                scenes,
-                categories=sorted(n_blocks),
-                labels=labels,
-                schema=published_tables()["rankings"].arrow_schema,
-            )
-        )
-        | "GatherFiles" >> beam.combiners.ToDict()
-        | "WriteFiles"
-        >> beam.Map(
-            lambda files: storage.write_json(epath.Path(folder) / "files.json", files)
-        )
-    )
-
-
-def scene_blocks(scenes: Sequence[dict[str, Any]]) -> list[SceneBlock]:
-    """Scenes in blocks, in their order."""
-    items = [(row["scene_id"], row["sha256"]) for row in scenes]
-    return [
-        SceneBlock(number, tuple(items[start : start + SCENE_BLOCK]))
-        for number, start in enumerate(range(0, len(items), SCENE_BLOCK))
-    ]
-
-
-def category_blocks(products: Sequence[dict[str, Any]]) -> list[CategoryBlock]:
-    """Each category's products in blocks, in the order of their id."""
-    by_category = defaultdict(list)
-    for row in products:
-        by_category[row["category"]].append((row["product_id"], row["sha256"]))
-    return [
-        CategoryBlock(category, number, tuple(items[start : start + PRODUCT_BLOCK]))
-        for category, found in sorted(by_category.items())
-        for items in [sorted(found)]
-        for number, start in enumerate(range(0, len(items), PRODUCT_BLOCK))
-    ]
-
-
-def _check_categories(
-    root: Root, model: str, products: Sequence[dict[str, Any]]
-) -> None:
-    known = set(storage.read_manifest(root.model(model))["categories"])
-    unknown = sorted({row["category"] for row in products} - known)
-    if unknown:
-        raise InputError(
-            f"champion {model} was trained without categories {unknown}; train on the "
-            "new catalogue before ranking it"
-        )
-
-
-def _write_asked(
-    folder: epath.Path,
-    scenes: Sequence[dict[str, Any]],
-    products: Sequence[dict[str, Any]],
-    domain: str,
-) -> dict[str, int]:
-    """Write what was asked for, so that the checks can tell what is missing."""
-    categories = sorted({row["category"] for row in products})
-    queries = [
-        {"domain": domain, "scene_id": row["scene_id"], "category": category}
-        for category in categories
-        for row in scenes
-    ]
-    dataset_tables.write_table(
-        folder / "queries.parquet", queries, dataset_tables.RANKED_QUERIES
-    )
-    dataset_tables.write_table(
-        folder / "products.parquet",
-        [
-            {name: row[name] for name in dataset_tables.RANKED_PRODUCTS.names}
-            for row in products
-        ],
-        dataset_tables.RANKED_PRODUCTS,
-    )
-    return {
-        "scenes": len(scenes),
-        "categories": len(categories),
-        "products": len(products),
-        "queries": len(queries),
+    manifest = provenance | {
+        "files": files,
+        "counts": accounts.counts,
+        "coverage": accounts.coverage,
     }
+    storage.write_manifest(folder, manifest)
+
+
+def _check_coverage(manifest: dict[str, Any], min_coverage: float) -> None:
+    coverage, counts = manifest["coverage"], manifest["counts"]
+    if coverage < min_coverage:
+        raise InputError(
+            f"{counts['queries_answered']} of {counts['queries']} queries have an "
+            f"answer, {coverage:.1%}, below --min_coverage {min_coverage}: {counts}. "
+            "rejections.parquet of the ranking says who was turned away and why"
+        )
+
+
+def _pair_rule(manifest: dict[str, Any]) -> PairRule | None:
+    sizes = pair_sizes(manifest)
+    if sizes is None:
+        return None
+    return PairRule(sizes.distance, sizes.squared, sizes.near_regions)
+
+
+def _threads(options: PipelineOptions) -> int:
+    direct = options.view_as(DirectOptions)
+    return threads_of(
+        options.view_as(StandardOptions).runner,
+        direct.direct_num_workers,
+        processes=direct.direct_running_mode == "multi_processing",
+        cores=len(os.sched_getaffinity(0)),
+    )
 
 
 def _write_receipt(

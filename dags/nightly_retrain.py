@@ -307,7 +307,9 @@ clear from `gate`. Else the pointer could not be replaced: clear the task.""",
         doc_md="""Rank every scene × category with the champion.
 
 **If this fails**: a champion of another backbone needs that backbone's features.
-Trigger a new run of the date with the `backbone` parameter set to the champion's.""",
+Trigger a new run of the date with the `backbone` parameter set to the champion's. Where
+too few queries have an answer, `rejections.parquet` of the ranking says why; most often
+features are missing: clear from `extract_features`.""",
     )
     publish = module_task(
         "publish",

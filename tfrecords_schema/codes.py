@@ -95,6 +95,7 @@ class RowCode(enum.StrEnum):
     BOX_OUT_OF_RANGE = "box_out_of_range"
     BOX_INVERTED = "box_inverted"
     BAD_CATEGORY = "bad_category"
+    BAD_VALUE = "bad_value"  # of an attribute
 
 
 class PairCode(enum.StrEnum):
@@ -104,6 +105,20 @@ class PairCode(enum.StrEnum):
     PRODUCT_IMAGE_MISSING = "product_image_missing"
     CROP_TOO_SMALL = "crop_too_small"
     NO_NEGATIVE = "no_negative"
+
+
+class RankCode(enum.StrEnum):
+    """Why a scene or a product is in no ranking."""
+
+    # It could not be embedded.
+    FEATURES_MISSING = "features_missing"
+    NOT_FINITE = "not_finite"
+    # The rules of `--filters` leave it out.
+    NO_ATTRIBUTES = "no_attributes"
+    OTHER_MARKET = "other_market"
+    UNAVAILABLE = "unavailable"
+    OTHER_CURRENCY = "other_currency"
+    PRICE_OUT_OF_BAND = "price_out_of_band"
 
 
 RESERVED_SLICES = frozenset({"all", "seen", "unseen"})

@@ -119,7 +119,11 @@ REJECTIONS = pa.schema(
 
 
 RANKED_QUERIES = pa.schema(
-    [(name, pa.string()) for name in ("domain", "scene_id", "category")]
+    [
+        *((name, pa.string()) for name in ("domain", "scene_id", "category")),
+        # Products that its list could hold; null for all of the category.
+        ("available", pa.int64()),
+    ]
 )
 """Beside a ranking run's files: every list that was asked for."""
 
@@ -127,6 +131,30 @@ RANKED_PRODUCTS = pa.schema(
     [(name, pa.string()) for name in ("domain", "product_id", "category")]
 )
 """Beside a ranking run's files: every product that could be ranked."""
+
+RANK_REJECTIONS = pa.schema(
+    [
+        _required("kind", pa.string()),  # scene | product
+        _required("id", pa.string()),
+        _required("code", pa.string()),  # codes.RankCode
+        _required("detail", pa.string()),
+    ]
+)
+"""Beside a ranking run's files: every scene and product that could not be ranked."""
+
+QUERY_ATTENTION = pa.schema(
+    [
+        _required("run_date", pa.date32()),
+        _required("domain", pa.string()),
+        _required("scene_id", pa.string()),
+        _required("category", pa.string()),
+        _required("model_version", pa.string()),
+        _required("run_id", pa.string()),
+        _required("grid", pa.int64()),  # rows, and columns, of the scene's regions
+        pa.field("attention", pa.list_(pa.float64())),  # row by row
+    ]
+)
+"""Beside a ranking run's files: which regions of the scene each query looks at."""
 
 
 def table_bytes(rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> bytes:

@@ -14,7 +14,7 @@ from tfrecords_schema.layout import Root
 from trainer.backbones import MODEL_FILE
 from trainer.pictures import PREPROCESSING
 from trainer.pointer import read_pointer
-from trainer.vectors import why_unrankable
+from trainer.vectors import why_unserved
 
 CHAMPION = "champion"
 
@@ -54,11 +54,11 @@ def choose_model(root: Root, name: str) -> ChosenModel:
     if not folder.exists():
         raise InputError(f"--model {run_id}: {folder} does not exist")
     manifest = storage.read_manifest(folder)
-    obstacle = why_unrankable(manifest)
+    obstacle = why_unserved(manifest)
     if obstacle:
         raise InputError(
-            f"--model {run_id} can be evaluated, but neither ranks a catalogue nor is "
-            f"served: {obstacle}"
+            f"--model {run_id} can be evaluated, but neither ranks single pictures nor "
+            f"is served: {obstacle}"
         )
     fingerprint, _, preprocessing = manifest["backbone"].partition("-")
     if preprocessing != PREPROCESSING:

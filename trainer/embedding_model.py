@@ -127,14 +127,21 @@ class EmbeddingModel(keras.Model, abc.ABC):
     def embed_queries(
         self, pooled: keras.KerasTensor, regions: keras.KerasTensor
     ) -> keras.KerasTensor:
-        """Query vectors of scenes for every category.
+        """The query vectors of `queries_and_attention`."""
+        return self.queries_and_attention(pooled, regions)[0]
+
+    def queries_and_attention(
+        self, pooled: keras.KerasTensor, regions: keras.KerasTensor
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor | None]:
+        """Query vectors of scenes for every category, and where they come from.
 
         Args:
             pooled: [n, global_dim].
             regions: [n, n_regions, region_dim].
 
         Returns:
-            [n, n_categories, embedding_dim].
+            q [n, n_categories, embedding_dim] and a [n, n_categories, n_regions]; None
+            of a model that pays no attention, or the same to all regions.
 
         Raises:
             ValueError: the model's distance is no inner product.
@@ -142,7 +149,8 @@ class EmbeddingModel(keras.Model, abc.ABC):
         # Of a model that does not tell categories apart.
         any_category = ops.zeros((pooled.shape[0],), "int32")
         query, _ = self.embed_scenes(pooled, regions, any_category)
-        return ops.repeat(ops.expand_dims(query, 1), len(self.categories), axis=1)
+        many = ops.repeat(ops.expand_dims(query, 1), len(self.categories), axis=1)
+        return many, None
 
     def check_inner_product(self) -> None:
         """Raise where there are no query vectors."""

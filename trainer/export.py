@@ -83,25 +83,28 @@ class ExportedModel:
         return _joined(self._embed_block(pooled[at : at + _BATCH]) for at in starts)
 
     def _embed_block(self, pooled: np.ndarray) -> ProductVectors:
-        # Always as many rows: matrix products round the odd ones at the end otherwise.
-        padded = np.zeros((_BATCH, self._model.global_dim), pooled.dtype)
-        padded[: len(pooled)] = pooled
-        return self._model.product_vectors(padded).rows(slice(0, len(pooled)))
+        found = self._model.product_vectors(_padded(pooled))
+        return found.rows(slice(0, len(pooled)))
 
     def scene_vectors(
         self, pooled: np.ndarray, regions: np.ndarray, categories: Sequence[str]
     ) -> SceneVectors:
-        """Vectors of scenes; arguments and errors as those of `embed_scenes`."""
+        """Vectors of scenes; arguments and errors as those of `embed_scenes`.
+
+        As with `embed_products`, equal features give equal vectors.
+        """
         self._check_features()
         numbers = np.array([self._number(name) for name in categories], np.int32)
-        return _joined(
-            self._model.scene_vectors(
-                pooled[at : at + _BATCH],
-                np.asarray(regions[at : at + _BATCH]),
-                numbers[at : at + _BATCH],
+        blocks = []
+        for at in range(0, max(1, len(pooled)), _BATCH):
+            found = self._model.scene_vectors(
+                _padded(pooled[at : at + _BATCH]),
+                _padded(np.asarray(regions[at : at + _BATCH])),
+                _padded(numbers[at : at + _BATCH]),
             )
-            for at in range(0, max(1, len(pooled)), _BATCH)
-        )
+            left = len(pooled) - at
+            blocks.append(SceneVectors(*(_head(part, left) for part in found)))
+        return _joined(blocks)
 
     def distances(self, scenes: SceneVectors, products: ProductVectors) -> np.ndarray:
         """Distances of n scenes to m products, [n, m] float32, whatever the model."""
@@ -160,29 +163,43 @@ class ExportedModel:
         )
 
     def embed_queries(self, pooled: np.ndarray, regions: np.ndarray) -> np.ndarray:
+        """The query vectors of `queries_and_attention`."""
+        return self.queries_and_attention(pooled, regions)[0]
+
+    def queries_and_attention(
+        self, pooled: np.ndarray, regions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray | None]:
         """Queries of scenes for every category of the model, in its order.
+
+        As with `embed_products`, equal features give equal vectors.
 
         Args:
             pooled: [n, global_dim].
             regions: [n, n_regions, region_dim].
 
         Returns:
-            [n, n_categories, dim] float32.
+            q [n, n_categories, dim] float32, and the attention that they come from,
+            [n, n_categories, n_regions] float32; None of a model that pays none.
 
         Raises:
             InputError: the model has no query vectors.
         """
         self._check_queries()
+        # At least one block, for its shapes.
         blocks = [
-            np.asarray(
-                self._model.embed_queries(
-                    pooled[at : at + _BATCH], np.asarray(regions[at : at + _BATCH])
+            [
+                _head(part, len(pooled) - at)
+                for part in self._model.queries_and_attention(
+                    _padded(pooled[at : at + _BATCH]),
+                    _padded(np.asarray(regions[at : at + _BATCH])),
                 )
-            )
-            for at in range(0, len(pooled), _BATCH)
+            ]
+            for at in range(0, max(1, len(pooled)), _BATCH)
         ]
-        nothing = np.empty((0, len(self._numbers), self._empty().shape[1]), np.float32)
-        return np.concatenate(blocks or [nothing])
+        queries, attention = zip(*blocks, strict=True)
+        if attention[0] is None:
+            return np.concatenate(queries), None
+        return np.concatenate(queries), np.concatenate(attention)
 
     def _check_features(self) -> None:
         if needs_pictures(self.manifest):
@@ -200,7 +217,8 @@ class ExportedModel:
             raise InputError(
                 f"model {self.manifest['run_id']} has model.attention="
                 f"{sizes.attention} and model.squared={squared}: its distance is no "
-                "inner product, and ranking needs one"
+                "inner product, so it has no query vectors: it ranks catalogues, but "
+                "neither mines negatives nor is served"
             )
 
     def _empty(self) -> np.ndarray:
@@ -213,6 +231,17 @@ class ExportedModel:
                 "train on a data set that has it"
             )
         return self._numbers[category]
+
+
+def _padded(rows: np.ndarray) -> np.ndarray:
+    """Always as many: matrix products round the odd ones at the end otherwise."""
+    padded = np.zeros((_BATCH, *rows.shape[1:]), rows.dtype)
+    padded[: len(rows)] = rows
+    return padded
+
+
+def _head(part: Any, n: int) -> np.ndarray | None:
+    return None if part is None else np.asarray(part)[:n]
 
 
 _Vectors = TypeVar("_Vectors", SceneVectors, ProductVectors)

@@ -36,6 +36,10 @@ class FeatureReader:
         ((_, record),) = self._read([key])
         return len(record.pooled), *record.regions.shape
 
+    def has(self, keys: Sequence[str]) -> np.ndarray:
+        """[n] bool: which of the keys there are features of."""
+        return np.array([key in self._store.index for key in keys], bool)
+
     def pooled(self, keys: Sequence[str]) -> np.ndarray:
         """[n, global_dim] float16, in the order of the keys."""
         out = np.empty((len(keys), self.dims[0]), np.float16)

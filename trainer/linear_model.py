@@ -112,12 +112,12 @@ class LinearStyleModel(EmbeddingModel):
             None,
         )
 
-    def embed_queries(
+    def queries_and_attention(
         self, pooled: keras.KerasTensor, regions: keras.KerasTensor
-    ) -> keras.KerasTensor:
-        """See `EmbeddingModel.embed_queries`."""
+    ) -> tuple[keras.KerasTensor, None]:
+        """See `EmbeddingModel.queries_and_attention`."""
         mapped = ops.expand_dims(self._mapped_scenes(pooled), 1)
-        return 2.0 * ops.normalize(mapped - self.category_means, axis=-1)
+        return 2.0 * ops.normalize(mapped - self.category_means, axis=-1), None
 
     def _mapped_scenes(self, pooled: keras.KerasTensor) -> keras.KerasTensor:
         """Before their category is taken into account, [n, embedding_dim]."""

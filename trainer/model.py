@@ -224,24 +224,13 @@ class StyleModel(EmbeddingModel):
         scene = self.global_head(self.standardize_pooled(pooled), training=False)
         return SceneVectors(scene, *self._regions(regions, category)[:3])
 
-    def embed_queries(
+    def queries_and_attention(
         self, pooled: keras.KerasTensor, regions: keras.KerasTensor
-    ) -> keras.KerasTensor:
-        """Query vectors of scenes for every category; each region is embedded once.
-
-        Args:
-            pooled: [n, global_dim].
-            regions: [n, n_regions, region_dim].
-
-        Returns:
-            [n, n_categories, embedding_dim].
-
-        Raises:
-            ValueError: the model's distance is no inner product.
-        """
+    ) -> tuple[keras.KerasTensor, keras.KerasTensor | None]:
+        """See `EmbeddingModel`; each region is embedded once for all categories."""
         self.check_inner_product()
         if not (self._uses_keys and self.sizes.attention is Attention.CATEGORY):
-            return super().embed_queries(pooled, regions)
+            return super().queries_and_attention(pooled, regions)
         scene = self.embed_products(pooled)
         regions = self.standardize_regions(self.regridded(regions))
         local = self.local_head(regions, training=False)
@@ -250,8 +239,8 @@ class StyleModel(EmbeddingModel):
         )
         attended = ops.matmul(attention, local)
         if self.sizes.distance is Distance.LOCAL:
-            return 2.0 * attended
-        return ops.expand_dims(scene, 1) + attended
+            return 2.0 * attended, attention
+        return ops.expand_dims(scene, 1) + attended, attention
 
     def get_config(self) -> dict[str, Any]:
         """Arguments of the constructor."""

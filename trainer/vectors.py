@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from tfrecords_schema.layout import Root
-from trainer.config import Attention, Distance, Method
+from trainer.config import Attention, Distance, Method, ModelConfig
 from trainer.config_fields import model_config_from_dict
 from trainer.eval_set import CategoryTask
 from trainer.pair_vectors import ProductVectors, SceneVectors
@@ -118,10 +118,19 @@ def why_unrankable(manifest: Mapping[str, Any]) -> str | None:
     """
     if needs_pictures(manifest):
         return "it looks at cells of pictures (pictures.cells), not at cached features"
-    config = manifest.get("config", {})
-    sizes = model_config_from_dict(config.get("model", {}))
-    if config.get("method") == Method.CLOSED_FORM or sizes.is_inner_product:
-        return None
+    return None
+
+
+def why_unserved(manifest: Mapping[str, Any]) -> str | None:
+    """Why a model answers no single queries, or None; it needs vectors of them.
+
+    Args:
+        manifest: of the model.
+    """
+    obstacle = why_unrankable(manifest)
+    sizes = pair_sizes(manifest)
+    if obstacle or sizes is None:
+        return obstacle
     return (
         f"with model.attention={sizes.attention} and model.squared="
         f"{str(sizes.squared).lower()} its distance is no inner product"
@@ -143,6 +152,18 @@ def has_attention(manifest: Mapping[str, Any]) -> bool:
         and sizes.distance is not Distance.GLOBAL
         and sizes.attention is not Attention.UNIFORM
     )
+
+
+def pair_sizes(manifest: Mapping[str, Any]) -> ModelConfig | None:
+    """What makes a model's distance no inner product; None where it is one.
+
+    Args:
+        manifest: of the model.
+    """
+    config = manifest.get("config", {})
+    sizes = model_config_from_dict(config.get("model", {}))
+    is_inner = config.get("method") == Method.CLOSED_FORM or sizes.is_inner_product
+    return None if is_inner else sizes
 
 
 def open_vectors(root: Root, model: StyleModel, features: Features) -> CategoryVectors:

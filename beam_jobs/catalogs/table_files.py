@@ -39,6 +39,7 @@ class TableSpec:
         name: of the file, without its ending.
         ids: columns of text, or of whole numbers that stand for it.
         texts: columns of text.
+        values: columns of text, numbers, or yes and no; whoever asks takes them apart.
         has_box: whether there is a box besides: its four edges, or one column `box`
             of lists, which wins where both are there.
     """
@@ -46,11 +47,12 @@ class TableSpec:
     name: str
     ids: tuple[str, ...]
     texts: tuple[str, ...] = ()
+    values: tuple[str, ...] = ()
     has_box: bool = False
 
     def columns(self, found: Collection[str]) -> tuple[str, ...]:
         """The columns that are read, of those found."""
-        named = (*self.ids, *self.texts)
+        named = (*self.ids, *self.texts, *self.values)
         if not self.has_box:
             return named
         return (*named, BOX) if BOX in found else (*named, *EDGES)
@@ -110,7 +112,7 @@ def _value(column: str, text: str) -> str | float:
 
 def _read_jsonl(path: epath.Path, spec: TableSpec) -> Iterator[Row]:
     n_rows = 0
-    missing = dict.fromkeys((*spec.ids, *spec.texts, *EDGES), 0)
+    missing = dict.fromkeys((*spec.columns(EDGES), *EDGES), 0)
     for line, text in read_lines(path):
         if text is not None and not text.strip():
             continue
@@ -181,6 +183,8 @@ def _wanted_type(column: str, spec: TableSpec) -> str:
         return "a list of numbers"
     if column in EDGES:
         return "a number"
+    if column in spec.values:
+        return "text, a number or a boolean"
     return "text or a whole number" if column in spec.ids else "text"
 
 
@@ -195,6 +199,8 @@ def _is_readable(column: str, kind: pa.DataType, spec: TableSpec) -> bool:
         kind = kind.value_type
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return True
+    if column in spec.values:
+        return pa.types.is_boolean(kind) or _is_number(kind)
     return column in spec.ids and pa.types.is_integer(kind)
 
 

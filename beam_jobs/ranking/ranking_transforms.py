@@ -1,229 +1,245 @@
-"""From features to rankings: embed both sides in blocks, join, rank, merge, write.
+"""From embedded blocks to rankings: rank units of blocks, merge, write.
 
-No step holds the vectors of the whole catalogue: products of a category come in
-blocks, scenes in blocks, and each pair of blocks is ranked on its own before the merge.
-Only ids are listed as a whole.
+What goes through the shuffle are lists of numbers, 12 bytes a place.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-from etils import epath
 
-from beam_jobs.ranking.top_k import ProductBlock, Ranking, merge_rankings, rank_block
+from beam_jobs.ranking.block_files import read_array, read_arrays
+from beam_jobs.ranking.labels import RankingLabels
+from beam_jobs.ranking.pair_scorer import PairDistances, PairRule, SceneArrays
+from beam_jobs.ranking.plan import Plan, Unit, read_list
+from beam_jobs.ranking.scorers import InnerProducts, ProductBlock, Scorer
+from beam_jobs.ranking.threads import Workers
+from beam_jobs.ranking.top_k import (
+    NOTHING_EXCLUDED,
+    Excluded,
+    ListRule,
+    Ranking,
+    merge_rankings,
+    rank_blocks,
+)
 from tfrecords_schema.dataset_tables import arrow_bytes
-from tfrecords_schema.records import product_key, scene_key
 from tfrecords_schema.storage import write_atomic
-from trainer.export import ExportedModel, load_model
-from trainer.features import FeatureReader
 
-BlockKey = tuple[str, int, int]
-"""Category, number of the scene block, number of the product block."""
+ListKey = tuple[int, int]
+"""Category, and group of scene blocks."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class SceneBlock:
-    """Some of the scenes: `items` are (scene_id, sha256)."""
+class RankUnits(beam.DoFn):
+    """Rank the queries of a unit against its products.
 
-    number: int
-    items: tuple[tuple[str, str], ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class CategoryBlock:
-    """Some of a category's products: `items` are (product_id, sha256), by id."""
-
-    category: str
-    number: int
-    items: tuple[tuple[str, str], ...]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class BlockCounts:
-    """How many blocks there are, so that both sides know whom to meet.
-
-    Attributes:
-        scenes: blocks of scenes.
-        products: blocks of products by category.
+    Element in: `Unit`; its blocks are written. Element out: (`ListKey`, `Ranking`).
     """
 
-    scenes: int
-    products: dict[str, int]
+    def __init__(
+        self, plan: Plan, rule: ListRule, *, pairs: PairRule | None, threads: int
+    ) -> None:
+        """Set what to rank by.
 
+        Args:
+            plan: of the ranking.
+            rule: what lists are to be like.
+            pairs: of a model without query vectors, its distance.
+            threads: of this process.
+        """
+        self._plan = plan
+        self._rule = rule
+        self._pairs = pairs
+        self._threads = threads
 
-class _Embed(beam.DoFn):
-    """Base of both embedding steps: the model and the features of one worker."""
+    def process(self, unit: Unit, _: Any = None) -> Iterator[tuple[ListKey, Ranking]]:
+        """Rank one unit; the second argument is only waited for."""
+        ranking = rank_blocks(
+            self._scorer(unit),
+            self._blocks(unit),
+            self._rule,
+            excluded=self._excluded(unit),
+            workers=Workers(self._threads),
+        )
+        yield (unit.category, unit.group), ranking
 
-    def __init__(self, model: str, features: str, counts: BlockCounts) -> None:
-        """Keep paths; the model is loaded in `setup`."""
-        self._model_path = model
-        self._features_path = features
-        self._counts = counts
+    def _scorer(self, unit: Unit) -> Scorer:
+        blocks = [
+            read_arrays(self._plan.scene_stem(block))
+            for block in self._plan.blocks_of(unit.group)
+        ]
+        found = {name: [block[name] for block in blocks] for name in blocks[0]}
+        for name in ("queries", "attention"):
+            if name in found:
+                found[name] = [array[:, unit.category] for array in found[name]]
+        arrays = {name: np.concatenate(parts) for name, parts in found.items()}
+        if self._pairs is None:
+            return InnerProducts(arrays["queries"])
+        local, keys, attention = (
+            arrays.get(name) for name in ("local", "keys", "attention")
+        )
+        scenes = SceneArrays(arrays["scene"], local, keys, attention)
+        return PairDistances(scenes, self._pairs)
 
-    def setup(self) -> None:
-        """Load the model and open the feature store."""
-        self._model: ExportedModel = load_model(epath.Path(self._model_path))
-        self._features = FeatureReader(epath.Path(self._features_path))
-
-
-class EmbedProducts(_Embed):
-    """Embed a block of products, once for each block of scenes.
-
-    Element in: `CategoryBlock`. Element out: (`BlockKey`, `ProductBlock`).
-    """
-
-    def process(self, block: CategoryBlock) -> Iterator[tuple[BlockKey, ProductBlock]]:
-        """Embed one block."""
-        keys = [product_key(sha256) for _, sha256 in block.items]
-        vectors = self._model.embed_products(self._features.pooled(keys))
-        ids = np.array([product_id for product_id, _ in block.items])
-        for scenes in range(self._counts.scenes):
-            yield (
-                (block.category, scenes, block.number),
-                ProductBlock(ids, vectors),
+    def _blocks(self, unit: Unit) -> Iterator[ProductBlock]:
+        for block in range(unit.first, unit.last):
+            arrays = read_arrays(self._plan.product_stem(unit.category, block))
+            yield ProductBlock(
+                np.asarray(arrays["numbers"]),
+                np.asarray(arrays["vectors"]),
+                arrays.get("keys"),
+                np.asarray(arrays["groups"]),
             )
 
+    def _excluded(self, unit: Unit) -> Excluded:
+        path = self._plan.excluded_file(unit.category, unit.group)
+        if not path.exists():
+            return NOTHING_EXCLUDED
+        with path.open("rb") as file:
+            scenes, products = np.load(file, allow_pickle=False)
+        embedded = embedded_scenes(self._plan, unit.group)
+        queries = np.searchsorted(embedded, scenes)
+        is_there = np.isin(scenes, embedded)
+        return Excluded(queries[is_there], products[is_there])
 
-class EmbedScenes(_Embed):
-    """Embed a block of scenes for every category.
 
-    Element in: `SceneBlock`. Element out: (`BlockKey`, queries [n, dim]), for each
-    category of the catalogue and each of its blocks.
+def embedded_scenes(plan: Plan, group: int) -> np.ndarray:
+    """Numbers of a group's scenes that have queries, ascending."""
+    return np.concatenate(
+        [
+            read_array(plan.scene_stem(block), "numbers")
+            for block in plan.blocks_of(group)
+        ]
+    )
+
+
+class MergeRankings(beam.CombineFn):
+    """Merge lists of the same queries over disjoint products.
+
+    Element in and out: `Ranking`.
     """
 
-    def process(self, block: SceneBlock) -> Iterator[tuple[BlockKey, np.ndarray]]:
-        """Embed one block."""
-        keys = [scene_key(sha256) for _, sha256 in block.items]
-        queries = self._model.embed_queries(
-            self._features.pooled(keys), self._features.regions(keys)
-        )
-        columns = {
-            name: column
-            for column, name in enumerate(self._model.manifest["categories"])
-        }
-        for category, n_blocks in self._counts.products.items():
-            wanted = np.ascontiguousarray(queries[:, columns[category]])
-            for products in range(n_blocks):
-                yield (category, block.number, products), wanted
-
-
-class RankBlocks(beam.PTransform):
-    """Rank every scene block against every product block and merge.
-
-    Input: the PCollections `queries` and `products` of the embedding steps, by name.
-    PCollection out: ((category, scene block), `Ranking`).
-    """
-
-    def __init__(self, k: int) -> None:
-        """Set the length of a list."""
-        super().__init__()
-        self._k = k
-
-    def expand(self, inputs: dict[str, beam.PCollection]) -> beam.PCollection:
-        """Wire the transform."""
-        return (
-            inputs
-            | "MeetBlocks" >> beam.CoGroupByKey()
-            | "RankPairsOfBlocks" >> beam.Map(_rank, self._k)
-            | "MergeProductBlocks" >> beam.CombinePerKey(_Merge(self._k))
-        )
-
-
-def _rank(
-    element: tuple[BlockKey, dict[str, Iterable[Any]]], k: int
-) -> tuple[tuple[str, int], Ranking]:
-    (category, scenes, _), joined = element
-    (queries,) = joined["queries"]
-    (products,) = joined["products"]
-    return (category, scenes), rank_block(queries, products, k)
-
-
-class _Merge(beam.CombineFn):
-    def __init__(self, k: int) -> None:
-        self._k = k
+    def __init__(self, rule: ListRule) -> None:
+        """Set what lists are to be like."""
+        self._rule = rule
 
     def create_accumulator(self) -> list[Ranking]:
+        """Of nothing."""
         return []
 
     def add_input(self, parts: list[Ranking], part: Ranking) -> list[Ranking]:
-        return [merge_rankings([*parts, part], self._k)]
+        """Merge one more."""
+        return [merge_rankings([*parts, part], self._rule)] if parts else [part]
 
     def merge_accumulators(self, many: Iterable[list[Ranking]]) -> list[Ranking]:
+        """Merge what others merged."""
         parts = [part for parts in many for part in parts]
-        return [merge_rankings(parts, self._k)] if parts else []
+        return [merge_rankings(parts, self._rule)] if parts else []
 
     def extract_output(self, parts: list[Ranking]) -> Ranking:
+        """The one that is left; a key has at least one."""
         return parts[0]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class RankingLabels:
-    """What every row of a ranking run says besides its product."""
+class Written:
+    """A file of rankings.
 
-    run_date: datetime.date
-    domain: str
-    model_version: str
-    dataset_version: str
-    catalog_version: str
-    run_id: str
+    Attributes:
+        name: of the file.
+        rows: in it.
+        answered: lists that are not empty.
+    """
+
+    name: str
+    rows: int
+    answered: int
 
 
 class WriteRankings(beam.DoFn):
-    """Write the lists of one category and scene block as a Parquet file.
+    """Write the lists of a category and a group of scenes as a Parquet file.
 
-    Element in: ((category, scene block), `Ranking`).
-    Element out: (file name, number of rows).
+    Element in: (`ListKey`, `Ranking`). Element out: `Written`.
     """
 
-    def __init__(
-        self,
-        folder: str,
-        blocks: Sequence[SceneBlock],
-        *,
-        categories: Sequence[str],
-        labels: RankingLabels,
-        schema: pa.Schema,
-    ) -> None:
+    def __init__(self, plan: Plan, labels: RankingLabels, schema: pa.Schema) -> None:
         """Set where to write and what the rows say."""
-        self._folder = folder
-        self._scene_ids = [[scene_id for scene_id, _ in b.items] for b in blocks]
-        self._categories = list(categories)
+        self._plan = plan
         self._labels = labels
         self._schema = schema
 
-    def process(
-        self, element: tuple[tuple[str, int], Ranking]
-    ) -> Iterator[tuple[str, int]]:
+    def process(self, element: tuple[ListKey, Ranking]) -> Iterator[Written]:
         """Write one file."""
-        (category, block), ranking = element
-        number = self._categories.index(category) * len(self._scene_ids) + block
-        total = len(self._categories) * len(self._scene_ids)
-        name = f"rankings-{number:05d}-of-{total:05d}.parquet"
-        table = self._table(category, self._scene_ids[block], ranking)
-        write_atomic(epath.Path(self._folder) / name, arrow_bytes(table))
-        yield name, table.num_rows
+        (category, group), ranking = element
+        path = self._plan.rankings_file(category, group)
+        table = self._table(category, group, ranking)
+        write_atomic(path, arrow_bytes(table))
+        yield Written(path.name, table.num_rows, int(np.count_nonzero(ranking.lengths)))
 
-    def _table(
-        self, category: str, scene_ids: Sequence[str], ranking: Ranking
-    ) -> pa.Table:
-        n, k = ranking.ids.shape
+    def _table(self, category: int, group: int, ranking: Ranking) -> pa.Table:
+        lengths = ranking.lengths
+        k = ranking.products.shape[1]
+        filled = np.arange(k) < lengths[:, None]
+        rows = int(lengths.sum())
         columns: dict[str, Any] = {
-            name: pa.repeat(value, n * k)
+            name: pa.repeat(value, rows)
             for name, value in dataclasses.asdict(self._labels).items()
         }
         columns |= {
-            "category": pa.repeat(category, n * k),
-            "scene_id": pa.array(np.repeat(scene_ids, k)),
-            "rank": pa.array(np.tile(np.arange(1, k + 1), n)),
-            "product_id": pa.array(ranking.ids.ravel()),
-            "distance": pa.array(ranking.distances.ravel().astype(np.float64)),
+            "category": pa.repeat(self._plan.categories[category], rows),
+            "scene_id": self._scene_ids(group).take(
+                pa.array(np.repeat(np.arange(len(lengths)), lengths))
+            ),
+            "rank": pa.array(
+                np.broadcast_to(np.arange(1, k + 1), filled.shape)[filled]
+            ),
+            "product_id": self._product_ids(category, ranking.products[filled]),
+            "distance": pa.array(ranking.distances[filled].astype(np.float64)),
         }
         ordered = [columns[field.name].cast(field.type) for field in self._schema]
         return pa.Table.from_arrays(ordered, schema=self._schema)
+
+    def _scene_ids(self, group: int) -> pa.Array:
+        """Of the scenes that have queries, in their order."""
+        found = []
+        for block in self._plan.blocks_of(group):
+            stem = self._plan.scene_stem(block)
+            numbers = read_array(stem, "numbers") - block * self._plan.sizes.scenes
+            found.append(_ids(stem, "scene_id").take(pa.array(numbers)))
+        return pa.concat_arrays(found)
+
+    def _product_ids(self, category: int, numbers: np.ndarray) -> pa.Array:
+        """Of products by their numbers; one block's ids are held at a time."""
+        size = self._plan.sizes.products
+        order = np.argsort(numbers, kind="stable")
+        owners = numbers[order] // size
+        found: list[pa.Array] = [pa.array([], pa.string())]
+        for block in np.unique(owners).tolist():
+            ids = _ids(self._plan.product_stem(category, block), "product_id")
+            within = numbers[order[owners == block]] - block * size
+            found.append(ids.take(pa.array(within)))
+        back = np.empty(len(order), np.int64)
+        back[order] = np.arange(len(order))
+        return pa.concat_arrays(found).take(pa.array(back))
+
+
+def _ids(stem: Any, column: str) -> pa.Array:
+    return read_list(stem, [column]).column(column).combine_chunks()
+
+
+def threads_of(runner: str, workers: int, *, processes: bool, cores: int) -> int:
+    """Threads of a process that ranks, so that all of them together use each core once.
+
+    Args:
+        runner: name of Beam's runner.
+        workers: that the DirectRunner was told to use; 0 for as many as cores.
+        processes: whether each of its workers is a process.
+        cores: of the machine.
+    """
+    if runner != "DirectRunner":
+        return 1  # others run a process, or a thread, for every core
+    return max(1, cores // (workers or cores)) if processes else cores

@@ -84,6 +84,18 @@ def _evaluation() -> list[Row]:
     return evaluate_vs_train()
 
 
+def _ranking() -> list[Row]:
+    from tests.bench.rank import ranking_rows
+
+    return ranking_rows()
+
+
+def _predict_loop() -> list[Row]:
+    from tests.bench.rank import predict_loop_rows
+
+    return predict_loop_rows()
+
+
 # Imported when run: the night must be measured from a small process.
 BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
     ("run_wall_s", "run_peak_rss_mib"): _run_night,
@@ -98,6 +110,8 @@ BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
     ("two_processes_vs_one",): _two_processes,
     ("train_cost",): _train_cost,
     ("evaluate_vs_train",): _evaluation,
+    ("rank_vs_faiss", "rank_vs_gemm", "rank_beam_vs_kernel"): _ranking,
+    ("rank_vs_predict_loop",): _predict_loop,
 }
 
 

@@ -30,6 +30,7 @@ from trainer.vectors import (
     category_vectors,
     has_attention,
     why_unrankable,
+    why_unserved,
 )
 
 
@@ -202,11 +203,14 @@ def test_attention_by_product_is_that_for_each_pair_s_own(
         (Preset.ARTICLE, [], "cells of pictures"),
     ],
 )
-def test_manifest_tells_whether_a_model_can_rank(
+def test_manifest_tells_whether_a_model_can_be_served(
     preset: Preset, changes: list[str], obstacle: str | None
 ) -> None:
     config = with_changes(PRESETS[preset], changes)
-    found = why_unrankable({"config": dataclasses.asdict(config)})
+    manifest = {"config": dataclasses.asdict(config)}
+    # Whatever looks at features ranks catalogues.
+    assert (why_unrankable(manifest) is None) == (preset is not Preset.ARTICLE)
+    found = why_unserved(manifest)
     assert (found is None) == (obstacle is None)
     if obstacle:
         assert found is not None

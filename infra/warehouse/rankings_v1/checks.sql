@@ -74,9 +74,10 @@ LEFT JOIN {{ queries }} AS query
   AND ranked.category = query.category
 WHERE query.scene_id IS NULL;
 
--- #fail coverage: every query has top_k products, or all that its category has
+-- #fail coverage: every query has top_k products, or all that it could have
+-- What that is a query says itself; else it is all that its category has.
 WITH query AS (
-  SELECT DISTINCT domain, scene_id, category FROM {{ queries }}
+  SELECT DISTINCT domain, scene_id, category, available FROM {{ queries }}
 ),
 available AS (
   SELECT domain, category, COUNT(DISTINCT product_id) AS products
@@ -90,7 +91,7 @@ ranked AS (
 )
 SELECT
   query.domain, query.scene_id, query.category,
-  LEAST(@top_k, COALESCE(available.products, 0)) AS expected_products,
+  LEAST(@top_k, COALESCE(query.available, available.products, 0)) AS expected_products,
   COALESCE(ranked.products, 0) AS ranked_products
 FROM query
 LEFT JOIN available
@@ -100,4 +101,5 @@ LEFT JOIN ranked
   AND query.scene_id = ranked.scene_id
   AND query.category = ranked.category
 WHERE
-  COALESCE(ranked.products, 0) <> LEAST(@top_k, COALESCE(available.products, 0));
+  COALESCE(ranked.products, 0)
+  <> LEAST(@top_k, COALESCE(query.available, available.products, 0));

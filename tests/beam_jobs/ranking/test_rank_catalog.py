@@ -7,115 +7,68 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from etils import epath
-from filled_model import fill_weights
+from ranked_root import (
+    CATEGORIES,
+    COPIES,
+    PRODUCTS,
+    SCENES,
+    SIZES,
+    TOP_K,
+    all_distances,
+    by_key,
+    files,
+    folder_of,
+    in_order,
+    in_small_blocks,
+    lists,
+    make_champion,
+    make_root,
+    pooled,
+    random_model,
+    regions,
+    rows,
+    run,
+    shards,
+    write_catalog,
+)
 from small_root import (
     BACKBONE,
     DATASET,
-    DATE,
     RUN_DATE,
     product_row,
     scene_row,
-    sha,
     write_dataset,
-    write_features,
 )
 
 from beam_jobs import publish, rank_catalog
 from beam_jobs.publishing.warehouse import Warehouse
 from beam_jobs.ranking import ranking_transforms
-from beam_jobs.ranking.ranking_transforms import BlockCounts, RankingLabels
+from beam_jobs.ranking.embed_transforms import EmbedProducts, EmbedScenes
+from beam_jobs.ranking.labels import RankingLabels
+from beam_jobs.ranking.plan import BlockSizes, Plan
+from beam_jobs.ranking.ranking_transforms import (
+    MergeRankings,
+    RankUnits,
+    WriteRankings,
+    threads_of,
+)
+from beam_jobs.ranking.top_k import ListRule
 from tfrecords_schema import storage
+from tfrecords_schema.dataset_tables import QUERY_ATTENTION
 from tfrecords_schema.errors import InputError
-from tfrecords_schema.layout import Receipt, Root, Stage
-from tfrecords_schema.records import FeatureRecord, product_key, scene_key
+from tfrecords_schema.layout import Root, Stage
 from tfrecords_schema.table_folders import published_tables
-from trainer.export import save_model
+from trainer.export import ExportedModel
 from trainer.model import StyleModel
-
-GLOBAL_DIM, REGIONS = 6, (5, 4)
-SIZES = {"embedding_dim": 8, "global_units": 12, "local_units": 10, "dropout": 0.5}
-# The model knows a category that the catalogue lacks, and in another order.
-CATEGORIES = ["shoes", "bags", "hats"]
-PRODUCTS = {
-    **{f"shoe-{n}": "shoes" for n in range(11)},
-    **{f"hat-{n}": "hats" for n in range(3)},
-}
-COPIES = ("shoe-2", "shoe-7", "shoe-10")  # one picture, in three product blocks
-SCENES = [f"scene-{n}" for n in range(7)]
-TOP_K = 5
-ONE_WORKER = ("--direct_running_mode=in_memory",)
-
-
-def pooled(name: str) -> np.ndarray:
-    name = COPIES[0] if name in COPIES else name
-    generator = np.random.default_rng(list(name.encode()))
-    return generator.normal(size=GLOBAL_DIM).astype(np.float16)
-
-
-def regions(name: str) -> np.ndarray:
-    generator = np.random.default_rng([1, *name.encode()])
-    return generator.normal(size=REGIONS).astype(np.float16)
-
-
-def random_model() -> StyleModel:
-    keras.utils.set_random_seed(3)
-    model = StyleModel(
-        global_dim=GLOBAL_DIM, region_dim=REGIONS[1], categories=CATEGORIES, sizes=SIZES
-    )
-    fill_weights(model)
-    return model
-
-
-def make_champion(root: Root, model: StyleModel, **manifest: Any) -> None:
-    folder = root.model("m1")
-    save_model(model, folder)
-    content = {
-        "run_id": "m1",
-        "backbone": BACKBONE,
-        "backbone_name": "tiny.keras",
-        "categories": CATEGORIES,
-    }
-    storage.write_manifest(folder, content | manifest)
-    storage.write_json(root.champion, {"run_id": "m1"})
-
-
-def write_catalog(root: Root, products: dict[str, str]) -> None:
-    write_dataset(
-        root,
-        products=[product_row(*item) for item in products.items()],
-        scenes=[scene_row(name) for name in SCENES],
-    )
-    records = [
-        FeatureRecord(scene_key(sha(name)), pooled(name), regions(name))
-        for name in SCENES
-    ]
-    records += [
-        FeatureRecord(product_key(sha(name)), pooled(name), regions(name)[:0])
-        for name in products
-    ]
-    write_features(root, records)
 
 
 @pytest.fixture(scope="module")
 def model() -> StyleModel:
     return random_model()
-
-
-def in_small_blocks(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(rank_catalog, "SCENE_BLOCK", 3)
-    patch.setattr(rank_catalog, "PRODUCT_BLOCK", 4)
-
-
-def make_root(path: Path, model: StyleModel) -> Root:
-    root = Root.of(str(path))
-    write_catalog(root, PRODUCTS)
-    make_champion(root, model)
-    return root
 
 
 @pytest.fixture
@@ -140,61 +93,9 @@ def copied(ranked: Root, tmp_path: Path) -> Root:
     return Root.of(str(tmp_path / "copy"))
 
 
-def run(root: Root, *options: str, top_k: int = TOP_K) -> Receipt:
-    arguments = [f"--root={root.path}", f"--run_date={DATE}", f"--top_k={top_k}"]
-    rank_catalog.main([*arguments, *(options or ONE_WORKER)])
-    return root.receipt(RUN_DATE, Stage.RANK_CATALOG)
-
-
-def folder_of(root: Root) -> epath.Path:
-    receipt = root.receipt(RUN_DATE, Stage.RANK_CATALOG)
-    return root.rankings(receipt.outputs["rankings"])
-
-
-def files(root: Root) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder_of(root).iterdir()}
-
-
-def rows(root: Root) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = []
-    for path in sorted(Path(folder_of(root)).glob("rankings-*.parquet")):
-        found += pq.read_table(path).to_pylist()
-    return found
-
-
-def lists(root: Root) -> dict[tuple[str, str], list[str]]:
-    """Products of each (scene, category), in the order of their rank."""
-    found: dict[tuple[str, str], list[str]] = {}
-    for row in sorted(rows(root), key=lambda row: row["rank"]):
-        found.setdefault((row["scene_id"], row["category"]), []).append(
-            row["product_id"]
-        )
-        key = (row["scene_id"], row["category"])
-        assert row["rank"] == len(found[key])
-    return found
-
-
-def pair_distance(model: StyleModel, scene: str, product: str, category: str) -> float:
-    """What the network says about one pair, all by itself."""
-    vectors = model(
-        {
-            "scene": pooled(scene)[None],
-            "regions": regions(scene)[None],
-            "products": pooled(product)[None],
-            "category": np.array([CATEGORIES.index(category)], np.int32),
-        }
-    )
-    return float(model.distances(*vectors)[0, 0])
-
-
 @pytest.fixture(scope="module")
 def distances(model: StyleModel) -> dict[tuple[str, str], float]:
-    """Distance of every scene to every product, pair by pair."""
-    return {
-        (scene, product): pair_distance(model, scene, product, category)
-        for scene in SCENES
-        for product, category in PRODUCTS.items()
-    }
+    return all_distances(model)
 
 
 def test_lists_are_those_of_the_network_run_pair_by_pair(
@@ -204,11 +105,7 @@ def test_lists_are_those_of_the_network_run_pair_by_pair(
         expected = distances[row["scene_id"], row["product_id"]]
         assert row["distance"] == pytest.approx(expected, abs=1e-5)
     expected_lists = {
-        (scene, category): sorted(
-            (product for product, of in PRODUCTS.items() if of == category),
-            # Pictures that are the same are equally far: then by id.
-            key=lambda product: (round(distances[scene, product], 5), product),
-        )[:TOP_K]
+        (scene, category): in_order(distances, scene, category)[:TOP_K]
         for scene in SCENES
         for category in ("hats", "shoes")
     }
@@ -219,20 +116,20 @@ def test_block_sizes_do_not_change_rankings(
     ranked: Root, root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(root)
-    assert lists(root) == lists(ranked)
+    assert by_key(root) == by_key(ranked)
     folder_of(root).rmtree()
-    monkeypatch.setattr(rank_catalog, "SCENE_BLOCK", 2)
-    monkeypatch.setattr(rank_catalog, "PRODUCT_BLOCK", 1)
+    sizes = BlockSizes(scenes=2, products=1, scene_blocks=1, product_blocks=3)
+    monkeypatch.setattr(rank_catalog, "SIZES", sizes)
     run(root)
     assert len(list(Path(folder_of(root)).glob("rankings-*.parquet"))) == 4 * 2
-    assert lists(root) == lists(ranked)
+    assert by_key(root) == by_key(ranked)
 
 
 def test_files_have_the_published_table_form(ranked: Root) -> None:
     receipt = ranked.receipt(RUN_DATE, Stage.RANK_CATALOG)
     schema = published_tables()["rankings"].arrow_schema
     paths = sorted(Path(folder_of(ranked)).glob("rankings-*.parquet"))
-    assert [pq.read_schema(path) for path in paths] == [schema] * (3 * 2)
+    assert [pq.read_schema(path) for path in paths] == [schema] * (2 * 2)
     common = {
         "run_date": RUN_DATE,
         "domain": "fashion",
@@ -251,7 +148,9 @@ def test_files_have_the_published_table_form(ranked: Root) -> None:
         "scenes": 7,
         "categories": 2,
         "products": 14,
+        "products_ranked": 14,
         "queries": 14,
+        "queries_answered": 14,
         "rows": 7 * 5 + 7 * 3,  # there are three hats
     }
 
@@ -277,11 +176,7 @@ def test_long_lists_hold_all_of_a_category_with_equal_pictures_by_id(
 
 
 def test_rankings_pass_the_checks_of_publishing(ranked: Root, tmp_path: Path) -> None:
-    load = publish.rankings_load(folder_of(ranked))
-    with Warehouse.open(epath.Path(tmp_path / "warehouse.duckdb")) as warehouse:
-        checked = warehouse.run_checks(warehouse.stage(load, run_date=RUN_DATE))
-    assert len(checked.results) == len(published_tables()["rankings"].checks) > 0
-    assert [result for result in checked.results if result.failures] == []
+    assert checks_of(ranked, tmp_path) == []
 
 
 def test_rerun_reuses_the_rankings_and_writes_nothing(copied: Root) -> None:
@@ -300,6 +195,163 @@ def test_killed_run_ends_in_the_same_bytes_on_two_workers(
     two_workers = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
     assert not run(copied, *two_workers).reused
     assert files(copied) == before
+
+
+def test_run_killed_after_embedding_embeds_nothing_again(
+    copied: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_blocks(monkeypatch)
+    before = files(copied)
+    folder_of(copied).rmtree()
+    with monkeypatch.context() as patch:
+        patch.setattr(ranking_transforms, "merge_rankings", _killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            run(copied)
+    with monkeypatch.context() as patch:
+        for name in ("product_vectors", "queries_and_attention"):
+            patch.setattr(ExportedModel, name, _killed)
+        run(copied)
+    assert files(copied) == before
+
+
+def _killed(*_: Any) -> None:
+    raise RuntimeError("killed")
+
+
+def test_attention_of_every_query_is_that_of_the_model(
+    ranked: Root, model: StyleModel
+) -> None:
+    told = shards(ranked, "query_attention-")
+    assert [tuple(row) for row in told] == [tuple(QUERY_ATTENTION.names)] * 14
+    assert {(row["scene_id"], row["category"]) for row in told} == set(lists(ranked))
+    for row in told:
+        assert row["run_date"] == RUN_DATE
+        assert row["run_id"] == folder_of(ranked).name
+        assert row["grid"] == 2
+        _, attention = model.embed_scenes(
+            pooled(row["scene_id"])[None],
+            regions(row["scene_id"])[None],
+            np.array([CATEGORIES.index(row["category"])], np.int32),
+        )
+        np.testing.assert_allclose(row["attention"], attention[0], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "has_attention"),
+    [
+        ({"attention": "product", "near_regions": False}, False),
+        ({"squared": False}, True),
+    ],
+)
+def test_every_model_of_features_ranks_as_the_network_does_pair_by_pair(
+    root: Root, sizes: dict[str, Any], has_attention: bool
+) -> None:
+    model = random_model(**sizes)
+    make_champion(root, model, config={"model": SIZES | sizes})
+    run(root)
+    distances = all_distances(model)
+    for (scene, category), found in lists(root).items():
+        assert found == in_order(distances, scene, category)[:TOP_K]
+    for row in rows(root):
+        expected = distances[row["scene_id"], row["product_id"]]
+        assert row["distance"] == pytest.approx(expected, abs=1e-5)
+    assert len(shards(root, "query_attention-")) == (14 if has_attention else 0)
+
+
+def test_what_cannot_be_embedded_is_named_and_the_rest_is_ranked(
+    root: Root, tmp_path: Path
+) -> None:
+    write_catalog(
+        root,
+        PRODUCTS,
+        without=("scene-1", "shoe-3"),
+        broken=("scene-4", "hat-0", "shoe-8"),
+    )
+    receipt = run(root, "--min_coverage=0.7")
+    told = shards(root, "rejections")
+    assert [(row["kind"], row["id"], row["code"]) for row in told] == [
+        ("product", "hat-0", "not_finite"),
+        ("product", "shoe-3", "features_missing"),
+        ("product", "shoe-8", "not_finite"),
+        ("scene", "scene-1", "features_missing"),
+        ("scene", "scene-4", "not_finite"),
+    ]
+    counts = {"products_ranked": 11, "queries": 14, "queries_answered": 10}
+    codes = {"products_not_finite": 2, "scenes_features_missing": 1}
+    assert receipt.counts.items() >= (counts | codes).items()
+    assert storage.read_manifest(folder_of(root))["coverage"] == 0.714286
+    assert {scene for scene, _ in lists(root)} == set(SCENES) - {"scene-1", "scene-4"}
+    assert set(lists(root)["scene-0", "hats"]) == {"hat-1", "hat-2"}
+    assert checks_of(root, tmp_path) == []
+
+
+def test_coverage_below_the_threshold_fails_and_a_lower_one_takes_what_is_there(
+    root: Root,
+) -> None:
+    write_catalog(root, PRODUCTS, without=("scene-1",))
+    with pytest.raises(InputError, match=r"12 of 14 .* --min_coverage 0.9"):
+        run(root)
+    assert root.find_receipt(RUN_DATE, Stage.RANK_CATALOG) is None
+    assert run(root, "--min_coverage=0.8").reused
+
+
+@pytest.mark.parametrize("share", ["-0.1", "1.5", "nan"])
+def test_coverage_that_is_no_share_is_an_error(root: Root, share: str) -> None:
+    with pytest.raises(InputError, match="--min_coverage"):
+        run(root, f"--min_coverage={share}")
+
+
+def checks_of(root: Root, tmp_path: Path) -> list[Any]:
+    """What the checks of publishing find."""
+    load = publish.rankings_load(folder_of(root))
+    with Warehouse.open(epath.Path(tmp_path / "warehouse.duckdb")) as warehouse:
+        checked = warehouse.run_checks(warehouse.stage(load, run_date=RUN_DATE))
+    assert len(checked.results) == len(published_tables()["rankings"].checks) > 0
+    return [result for result in checked.results if result.failures]
+
+
+@pytest.mark.parametrize(
+    ("second", "told"),
+    [("shoes", "'shoe-1' is listed twice"), ("hats", "'shoe-1' is in .*hats, shoes")],
+)
+def test_product_that_is_there_twice_is_an_error(
+    root: Root, second: str, told: str
+) -> None:
+    rows_of = [product_row(*item) for item in PRODUCTS.items()]
+    write_dataset(
+        root,
+        products=[*rows_of, product_row("shoe-1", second)],
+        scenes=[scene_row(name) for name in SCENES],
+    )
+    with pytest.raises(InputError, match=told):
+        run(root)
+
+
+def test_scene_that_is_there_twice_is_an_error(root: Root) -> None:
+    write_dataset(
+        root,
+        products=[product_row(*item) for item in PRODUCTS.items()],
+        scenes=[scene_row(name) for name in (*SCENES, "scene-2")],
+    )
+    with pytest.raises(InputError, match="scene 'scene-2' is listed twice"):
+        run(root)
+
+
+@pytest.mark.parametrize(
+    ("runner", "workers", "processes", "expected"),
+    [
+        ("DirectRunner", 1, False, 4),
+        ("DirectRunner", 2, False, 4),  # threads of one process share the four
+        ("DirectRunner", 2, True, 2),
+        ("DirectRunner", 0, True, 1),
+        ("DirectRunner", 9, True, 1),
+        ("DataflowRunner", 0, False, 1),
+    ],
+)
+def test_all_processes_together_use_each_core_once(
+    runner: str, workers: int, processes: bool, expected: int
+) -> None:
+    assert threads_of(runner, workers, processes=processes, cores=4) == expected
 
 
 def test_without_champion_nothing_is_ranked_and_the_receipt_says_so(
@@ -328,7 +380,7 @@ def test_category_that_the_champion_does_not_know_is_an_error(root: Root) -> Non
     assert root.find_receipt(RUN_DATE, Stage.RANK_CATALOG) is None
 
 
-@pytest.mark.parametrize("top_k", [0, -1])
+@pytest.mark.parametrize("top_k", [0, -1, 1001])
 def test_list_without_length_is_an_error(root: Root, top_k: int) -> None:
     with pytest.raises(InputError, match=f"--top_k {top_k}"):
         run(root, top_k=top_k)
@@ -340,18 +392,15 @@ def test_other_length_is_another_version(copied: Root) -> None:
 
 
 def test_steps_can_be_sent_to_workers() -> None:
-    counts = BlockCounts(1, {"shoes": 2})
+    plan = Plan("folder", ("shoes",), (2,), 3, BlockSizes())
     labels = RankingLabels(RUN_DATE, "fashion", "m1", "d1", "c1", "v1")
+    rule = ListRule(3)
     steps: list[Any] = [
-        ranking_transforms.EmbedScenes("model", "features", counts),
-        ranking_transforms.EmbedProducts("model", "features", counts),
-        ranking_transforms.WriteRankings(
-            "folder",
-            rank_catalog.scene_blocks([scene_row("s1")]),
-            categories=["shoes"],
-            labels=labels,
-            schema=published_tables()["rankings"].arrow_schema,
-        ),
+        EmbedScenes(plan, "model", "features", labels=labels),
+        EmbedProducts(plan, "model", "features"),
+        RankUnits(plan, rule, pairs=None, threads=1),
+        MergeRankings(rule),
+        WriteRankings(plan, labels, published_tables()["rankings"].arrow_schema),
     ]
     sent = [pickle.loads(pickle.dumps(step)) for step in steps]
     assert [type(step) for step in sent] == [type(step) for step in steps]

@@ -1,143 +1,300 @@
-"""Exact top-k against sorting everything, and merging against not cutting at all."""
+"""Exact top-k against sorting everything, whatever the blocks, threads and merges."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from beam_jobs.ranking.top_k import ProductBlock, Ranking, merge_rankings, rank_block
+from beam_jobs.ranking.scorers import InnerProducts, ProductBlock
+from beam_jobs.ranking.threads import Workers
+from beam_jobs.ranking.top_k import (
+    NOTHING,
+    NOTHING_EXCLUDED,
+    Excluded,
+    ListRule,
+    Ranking,
+    merge_rankings,
+    rank_blocks,
+)
 
-SEEDS = range(6)
+List = list[tuple[float, int]]
+"""(distance, product) by rank."""
 
 
-def with_ties(seed: int, *, n: int = 5, m: int = 40) -> tuple[np.ndarray, ProductBlock]:
-    """Queries and products of small whole numbers: many distances are equal."""
+class SmallPieces(InnerProducts):
+    """Few queries and products at once, so that small cases have many pieces."""
+
+    query_rows = 3
+    product_rows = 5
+
+
+def brute_force(
+    queries: np.ndarray,
+    products: ProductBlock,
+    rule: ListRule,
+    excluded: frozenset[tuple[int, int]] = frozenset(),
+) -> list[List]:
+    """Every pair for itself in float64, rounded once; then one product at a time."""
+    vectors = products.vectors.astype(np.float64)
+    lists = []
+    for number, query in enumerate(queries.astype(np.float64)):
+        distances = (2.0 - (vectors * query).sum(axis=1)).astype(np.float32)
+        found: List = []
+        seen: Counter[int] = Counter()
+        for distance, product, place in sorted(
+            zip(
+                distances.tolist(),
+                products.products.tolist(),
+                range(len(vectors)),
+                strict=True,
+            )
+        ):
+            if (number, product) in excluded or len(found) == rule.k:
+                continue
+            if rule.per_group is not None:
+                assert products.groups is not None
+                group = int(products.groups[place])
+                if seen[group] == rule.per_group:
+                    continue
+                seen[group] += 1
+            found.append((distance, product))
+        lists.append(found)
+    return lists
+
+
+def as_lists(ranking: Ranking) -> list[List]:
+    """The lists, with what is behind their ends checked and cut off."""
+    lists = []
+    for products, distances, length in zip(
+        ranking.products, ranking.distances, ranking.lengths, strict=True
+    ):
+        assert (products[length:] == NOTHING).all()
+        assert np.isinf(distances[length:]).all()
+        lists.append(
+            list(
+                zip(
+                    distances[:length].tolist(), products[:length].tolist(), strict=True
+                )
+            )
+        )
+    return lists
+
+
+def cut_up(products: ProductBlock, owners: Sequence[int]) -> list[ProductBlock]:
+    """The products dealt into blocks by their owners."""
+    found = []
+    for owner in dict.fromkeys(owners):
+        rows = np.flatnonzero(np.asarray(owners) == owner)
+        groups = None if products.groups is None else products.groups[rows]
+        found.append(
+            ProductBlock(products.products[rows], products.vectors[rows], None, groups)
+        )
+    return found
+
+
+def excluded_of(pairs: frozenset[tuple[int, int]]) -> Excluded:
+    ordered = sorted(pairs, key=lambda pair: (pair[1], pair[0]))
+    flat = np.array(ordered, np.int64).reshape(-1, 2)
+    return Excluded(flat[:, 0], flat[:, 1])
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> dict[str, Any]:
+    """Small whole numbers: many ties, many equal vectors, sums without rounding."""
+    n = draw(st.integers(0, 8))
+    m = draw(st.integers(0, 40))
+    seed = draw(st.integers(0, 2**32 - 1))
     generator = np.random.default_rng(seed)
-    queries = generator.integers(-2, 3, (n, 4)).astype(np.float32)
-    vectors = generator.integers(-1, 2, (m, 4)).astype(np.float32)
-    return queries, ProductBlock(product_ids(m), vectors)
+    dim = draw(st.sampled_from([1, 3, 8]))
+    spread = draw(st.sampled_from([1, 2, 50]))
+    numbers = np.sort(generator.choice(1000, m, replace=False)).astype(np.int64)
+    queries = generator.integers(-spread, spread + 1, (n, dim)).astype(np.float32)
+    products = ProductBlock(
+        numbers,
+        generator.integers(-spread, spread + 1, (m, dim)).astype(np.float32),
+        None,
+        generator.integers(0, max(1, m // 2), m),
+    )
+    share = draw(st.sampled_from([0.0, 0.1, 0.9]))
+    excluded = frozenset(
+        (query, int(number))
+        for query in range(n)
+        for number in numbers
+        if generator.random() < share
+    )
+    return {
+        "queries": queries,
+        "products": products,
+        "rule": ListRule(
+            draw(st.sampled_from([1, 2, 7, 39, 60])),
+            draw(st.sampled_from([None, 1, 2, 5])),
+        ),
+        "excluded": excluded,
+        "owners": draw(st.lists(st.integers(0, 4), min_size=m, max_size=m)),
+        "pieces": (draw(st.integers(1, 9)), draw(st.integers(1, 50))),
+        "threads": draw(st.sampled_from([1, 3])),
+    }
 
 
-def unit(seed: int, *, n: int = 9, m: int = 101) -> tuple[np.ndarray, ProductBlock]:
-    """Queries and products as a model makes them."""
-    generator = np.random.default_rng(seed)
-    vectors = generator.normal(size=(m, 128))
-    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
-    queries = generator.normal(size=(n, 128)) / 8
-    return queries.astype(np.float32), ProductBlock(
-        product_ids(m), vectors.astype(np.float32)
+def rank(world: dict[str, Any], blocks: Sequence[ProductBlock]) -> Ranking:
+    scorer = InnerProducts(world["queries"])
+    scorer.query_rows, scorer.product_rows = world["pieces"]
+    return rank_blocks(
+        scorer,
+        blocks,
+        world["rule"],
+        excluded=excluded_of(world["excluded"]),
+        workers=Workers(world["threads"]),
     )
 
 
-def product_ids(m: int) -> np.ndarray:
-    # Ascending as text, which as numbers they are not: p1, p10, p100, p11 …
-    return np.array(sorted(f"p{number}" for number in range(m)))
+@settings(max_examples=150, deadline=None)
+@given(worlds())
+def test_lists_are_those_of_sorting_all_whatever_the_blocks(
+    world: dict[str, Any],
+) -> None:
+    expected = brute_force(
+        world["queries"], world["products"], world["rule"], world["excluded"]
+    )
+    blocks = cut_up(world["products"], world["owners"])
+    assert as_lists(rank(world, blocks)) == expected
+    # And of blocks that are ranked for themselves and merged, in any nesting.
+    parts = [rank(world, [block]) for block in blocks]
+    if parts:
+        whole = merge_rankings(parts, world["rule"])
+        assert as_lists(whole) == expected
+        half = len(parts) // 2
+        nested = [
+            merge_rankings(some, world["rule"])
+            for some in (parts[half:], parts[:half])
+            if some
+        ]
+        assert as_lists(merge_rankings(nested, world["rule"])) == expected
 
 
-def brute_force(queries: np.ndarray, products: ProductBlock, k: int) -> list[list[str]]:
-    """Ids by (distance, id), every pair for itself; distances as float32 has them."""
-    return [
-        [
-            product_id
-            for _, product_id in sorted(
-                (np.float32(2.0 - query.astype(np.float64) @ vector), str(product_id))
-                for product_id, vector in zip(
-                    products.ids, products.vectors.astype(np.float64), strict=True
-                )
-            )
-        ][:k]
-        for query in queries
+def unit(seed: int, *, n: int = 20, m: int = 3000) -> tuple[np.ndarray, ProductBlock]:
+    """Queries and products as a model makes them, a tenth of the products equal."""
+    generator = np.random.default_rng(seed)
+    vectors = generator.normal(size=(m, 128))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[generator.choice(m, m // 10, replace=False)] = vectors[0]
+    queries = generator.normal(size=(n, 128)) / 8
+    return queries.astype(np.float32), ProductBlock(
+        np.arange(m), vectors.astype(np.float32), None, np.arange(m) // 3
+    )
+
+
+@pytest.mark.parametrize("per_group", [None, 1])
+@pytest.mark.parametrize("seed", range(3))
+def test_unit_vectors_give_the_same_bits_whatever_the_pieces(
+    seed: int, per_group: int | None
+) -> None:
+    queries, products = unit(seed)
+    rule = ListRule(50, per_group)
+    whole = rank_blocks(InnerProducts(queries), [products], rule)
+    generator = np.random.default_rng(seed)
+    blocks = cut_up(products, generator.integers(0, 7, len(products.products)).tolist())
+    other = rank_blocks(SmallPieces(queries), blocks, rule, workers=Workers(2))
+    np.testing.assert_array_equal(other.products, whole.products)
+    np.testing.assert_array_equal(other.distances, whole.distances)
+    alone = rank_blocks(InnerProducts(queries[3:4]), [products], rule)
+    np.testing.assert_array_equal(alone.distances[0], whole.distances[3])
+    expected = brute_force(queries, products, rule)
+    for found, wanted in zip(as_lists(whole), expected, strict=True):
+        # The oracle sums in another order: its last bit may differ, not its list.
+        assert [product for _, product in found] == [product for _, product in wanted]
+        np.testing.assert_allclose(
+            [distance for distance, _ in found],
+            [distance for distance, _ in wanted],
+            rtol=3e-7,
+        )
+
+
+def test_blocks_of_long_vectors_after_short_ones_are_ranked_exactly() -> None:
+    # What rounding does grows with the vectors, so that a floor of short ones is not
+    # one of long ones.
+    generator = np.random.default_rng(5)
+    vectors = generator.normal(size=(400, 64)).astype(np.float32)
+    vectors[200:] *= 1e4
+    queries = generator.normal(size=(6, 64)).astype(np.float32)
+    products = ProductBlock(np.arange(400), vectors)
+    rule = ListRule(150)
+    blocks = [products.rows(slice(at, at + 50)) for at in range(0, 400, 50)]
+    found = rank_blocks(InnerProducts(queries), blocks, rule)
+    whole = rank_blocks(InnerProducts(queries), [products], rule)
+    np.testing.assert_array_equal(found.products, whole.products)
+    expected = brute_force(queries, products, rule)
+    assert [[product for _, product in row] for row in as_lists(found)] == [
+        [product for _, product in row] for row in expected
     ]
-
-
-def part(products: ProductBlock, rows: np.ndarray) -> ProductBlock:
-    rows = np.sort(rows)
-    return ProductBlock(products.ids[rows], products.vectors[rows])
-
-
-def assert_same(found: Ranking, expected: Ranking) -> None:
-    np.testing.assert_array_equal(found.ids, expected.ids)
-    np.testing.assert_array_equal(found.distances, expected.distances)
 
 
 def test_ranking_of_a_hand_worked_case() -> None:
     products = ProductBlock(
-        np.array(["a", "b", "c", "d"]),
-        np.array([[0, 1], [1, 0], [0, -1], [0, 1]], np.float32),
+        np.array([2, 5, 6, 9]), np.array([[0, 1], [1, 0], [0, -1], [0, 1]], np.float32)
     )
     queries = np.array([[1, 1], [0, 2]], np.float32)
     # Distances 2 − q·p: 1, 1, 3, 1 and 0, 2, 4, 0.
-    found = rank_block(queries, products, 3)
-    assert found.ids.tolist() == [["a", "b", "d"], ["a", "d", "b"]]
+    found = rank_blocks(InnerProducts(queries), [products], ListRule(3))
+    assert found.products.tolist() == [[2, 5, 9], [2, 9, 5]]
     assert found.distances.tolist() == [[1, 1, 1], [0, 0, 2]]
     assert found.distances.dtype == np.float32
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("k", [1, 7, 39, 40, 100])
-def test_ranking_with_ties_is_that_of_sorting_all(seed: int, k: int) -> None:
-    queries, products = with_ties(seed)
-    found = rank_block(queries, products, k)
-    assert found.ids.tolist() == brute_force(queries, products, k)
-    assert found.distances.shape == (len(queries), min(k, len(products.ids)))
+def test_list_holds_no_more_of_a_group_than_it_may() -> None:
+    products = ProductBlock(
+        np.arange(4),
+        np.array([[4], [3], [2], [1]], np.float32),
+        None,
+        np.array([7, 7, 8, 7]),
+    )
+    query = InnerProducts(np.ones((1, 1), np.float32))
+    assert rank_blocks(query, [products], ListRule(3, 1)).products.tolist() == [
+        [0, 2, NOTHING]
+    ]
+    assert rank_blocks(query, [products], ListRule(3, 2)).products.tolist() == [
+        [0, 1, 2]
+    ]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("k", [1, 10, 101])
-def test_ranking_of_unit_vectors_is_that_of_sorting_all(seed: int, k: int) -> None:
-    queries, products = unit(seed)
-    found = rank_block(queries, products, k)
-    assert found.ids.tolist() == brute_force(queries, products, k)
+def test_empty_category_gives_empty_lists() -> None:
+    nothing = ProductBlock(np.empty(0, np.int64), np.empty((0, 4), np.float32))
+    found = rank_blocks(InnerProducts(np.ones((2, 4), np.float32)), [nothing], RULE)
+    assert as_lists(found) == [[], []]
+    assert as_lists(rank_blocks(InnerProducts(np.ones((2, 4))), [], RULE)) == [[], []]
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-def test_products_with_the_same_vector_are_ranked_by_id(seed: int) -> None:
-    queries, products = unit(seed, n=30)
-    same = np.random.default_rng(seed).choice(len(products.ids), 12, replace=False)
-    products.vectors[same] = products.vectors[same[0]]
-    found = rank_block(queries, products, len(products.ids))
-    wanted = sorted(products.ids[same])
-    for ids, distances in zip(found.ids, found.distances, strict=True):
-        is_same = np.isin(ids, wanted)
-        assert ids[is_same].tolist() == wanted
-        assert len(set(distances[is_same])) == 1
-    for k in range(1, len(products.ids), 5):  # a list that ends among them too
-        short = rank_block(queries, products, k)
-        assert_same(short, Ranking(found.ids[:, :k], found.distances[:, :k]))
+RULE = ListRule(3)
 
 
-@pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("world", [with_ties, unit])
-def test_merge_of_any_partition_in_any_order_is_the_whole(
-    seed: int, world: type
-) -> None:
-    queries, products = world(seed)
-    generator = np.random.default_rng(seed)
-    for k in (1, 6, 25, 200):
-        owner = generator.integers(0, 5, len(products.ids))
-        rankings = [
-            rank_block(queries, part(products, np.flatnonzero(owner == number)), k)
-            for number in generator.permutation(np.unique(owner))
-        ]
-        whole = rank_block(queries, products, k)
-        assert_same(merge_rankings(rankings, k), whole)
-        cut = int(generator.integers(1, len(rankings)))
-        nested = [merge_rankings(rankings[:cut], k), merge_rankings(rankings[cut:], k)]
-        assert_same(merge_rankings(nested, k), whole)
+def test_catalogue_of_equal_products_is_ranked_by_number() -> None:
+    products = ProductBlock(np.arange(20_000), np.ones((20_000, 8), np.float32))
+    queries = np.ones((4, 8), np.float32)
+    found = rank_blocks(InnerProducts(queries), [products], ListRule(5))
+    assert found.products.tolist() == [[0, 1, 2, 3, 4]] * 4
 
 
-def test_merge_keeps_long_ids_beside_short_ones() -> None:
-    short = Ranking(np.array([["b"]]), np.array([[1.0]], np.float32))
-    long = Ranking(np.array([["a much longer id"]]), np.array([[1.0]], np.float32))
-    found = merge_rankings([short, long], 5)
-    assert found.ids.tolist() == [["a much longer id", "b"]]
-
-
-@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e38])
 @pytest.mark.parametrize("side", ["query", "product"])
 def test_vector_that_is_not_finite_is_an_error(value: float, side: str) -> None:
-    queries, products = unit(0)
+    queries, products = unit(0, n=5, m=20)
     target = queries if side == "query" else products.vectors
     target[3, 5] = value
     with pytest.raises(ValueError, match="not finite"):
-        rank_block(queries, products, 3)
+        rank_blocks(InnerProducts(queries), [products], RULE, excluded=NOTHING_EXCLUDED)
+
+
+def test_no_thread_is_an_error() -> None:
+    with pytest.raises(ValueError, match="0 threads"):
+        Workers(0)
+
+
+def test_error_in_a_thread_is_raised() -> None:
+    with pytest.raises(ZeroDivisionError):
+        Workers(2).each(lambda number: [1 // number][:0].clear(), [1, 0, 2])

@@ -1,0 +1,105 @@
+"""What `rank_catalog` is asked for, read and checked before anything is done."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import logging
+import math
+from typing import Any
+
+from apache_beam.options.pipeline_options import PipelineOptions
+
+from beam_jobs.ranking.attributes import Attributes, read_attributes
+from beam_jobs.ranking.filters import FilterRules, read_rules
+from beam_jobs.ranking.top_k import ListRule
+from tfrecords_schema.errors import InputError
+
+log = logging.getLogger(__name__)
+
+MAX_TOP_K = 1_000
+"""Lists of 8,192 queries are held at once, 12 bytes a place: 98 MB."""
+
+
+class RankCatalogOptions(PipelineOptions):
+    """Options of this job alone."""
+
+    @classmethod
+    def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(
+            "--top_k",
+            type=int,
+            default=20,
+            help=f"products per scene and category, 1 to {MAX_TOP_K}",
+        )
+        parser.add_argument(
+            "--filters", help="rules of what lists may hold, YAML or JSON"
+        )
+        parser.add_argument(
+            "--attributes",
+            help="table of product_id, available, price, currency and market that the "
+            "rules look at, .csv, .parquet or .jsonl",
+        )
+        parser.add_argument(
+            "--min_coverage",
+            type=float,
+            default=0.9,
+            help="the job fails where a smaller share of the queries has an answer",
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the options ask for.
+
+    Attributes:
+        rule: of the lists.
+        rules: of what may be in them.
+        attributes: that the rules look at; None where they look at none.
+        min_coverage: share of the queries that must have an answer.
+    """
+
+    rule: ListRule
+    rules: FilterRules
+    attributes: Attributes | None
+    min_coverage: float
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What of it the rankings follow from."""
+        attributes = None if self.attributes is None else self.attributes.sha256
+        filters = None if self.rules == FilterRules() else self.rules.identity
+        return {"top_k": self.rule.k, "filters": filters, "attributes": attributes}
+
+
+def read_wanted(options: RankCatalogOptions) -> Wanted:
+    """The checked options.
+
+    Raises:
+        InputError: naming the option and its value.
+    """
+    if not 1 <= options.top_k <= MAX_TOP_K:
+        raise InputError(f"--top_k {options.top_k} is not in 1..{MAX_TOP_K}")
+    share = options.min_coverage
+    if not (math.isfinite(share) and 0 <= share <= 1):
+        raise InputError(f"--min_coverage {share} is not in 0..1")
+    rules = read_rules(options.filters)
+    if rules.needs_attributes and not options.attributes:
+        raise InputError(
+            f"--filters {options.filters} looks at attributes of products (market, "
+            "available, price); name their table with --attributes"
+        )
+    if options.attributes and not rules.needs_attributes:
+        raise InputError(
+            f"--attributes {options.attributes}: no rule of --filters looks at them"
+        )
+    attributes = read_attributes(options.attributes) if options.attributes else None
+    if attributes is not None and attributes.rejections:
+        log.warning(
+            "--attributes: %d of %d rows rejected, such as %s",
+            len(attributes.rejections),
+            attributes.rows_in,
+            attributes.rejections[0],
+        )
+    per_group = rules.diversity.per_list if rules.diversity else None
+    return Wanted(ListRule(options.top_k, per_group), rules, attributes, share)
