@@ -9,7 +9,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 _WIDTH, _HEIGHT = 360, 260
-_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 16, 34, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 56, 36, 34, 46  # half a label beyond the axis
 _COLOURS = ("#1f5fa8", "#b3541e", "#3b7d3b")  # told apart in grey as well
 
 
@@ -82,11 +82,11 @@ def _panel(panel: Panel) -> Iterator[str]:
     yield _text(_WIDTH / 2, 16, panel.title)
     for at, label in x.ticks():
         yield _stroke((at, y.start), (at, y.end))
-        yield _text(at, y.start + 14, label)
+        yield _text(at, y.start + 18, label)
     for at, label in y.ticks():
         yield _stroke((x.start, at), (x.end, at))
         yield _text(x.start - 4, at + 4, label, anchor="end")
-    for line, colour in zip(panel.lines, _COLOURS, strict=False):
+    for number, (line, colour) in enumerate(zip(panel.lines, _COLOURS, strict=False)):
         places = [(x.place(a), y.place(b)) for a, b in line.points]
         joined = " ".join(f"{a},{b}" for a, b in places)
         yield f'<polyline points="{joined}" fill="none" stroke="{colour}"/>'
@@ -94,8 +94,8 @@ def _panel(panel: Panel) -> Iterator[str]:
             f'<circle cx="{a}" cy="{b}" r="2.5" fill="{colour}"/>' for a, b in places
         )
         (last_x, last_y) = places[-1]
-        name = _text(last_x - 6, last_y - 8, line.name, anchor="end", fill=colour)
-        yield name
+        beside = last_y + 20 if number else last_y - 8  # off the line above
+        yield _text(last_x - 6, beside, line.name, anchor="end", fill=colour)
 
 
 def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
@@ -118,6 +118,7 @@ def _text(
     x: float, y: float, text: str, *, anchor: str = "middle", fill: str = "#222"
 ) -> str:
     return (
-        f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{fill}">'
+        f'<text x="{x}" y="{y}" text-anchor="{anchor}" fill="{fill}" '
+        'stroke="white" stroke-width="3" paint-order="stroke">'
         f"{escape(text)}</text>"
     )
