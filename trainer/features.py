@@ -38,7 +38,8 @@ class FeatureReader:
 
     def has(self, keys: Sequence[str]) -> np.ndarray:
         """[n] bool: which of the keys there are features of."""
-        return np.array([key in self._store.index for key in keys], bool)
+        index = self._index
+        return np.array([key in index for key in keys], bool)
 
     def pooled(self, keys: Sequence[str]) -> np.ndarray:
         """[n, global_dim] float16, in the order of the keys."""

@@ -187,6 +187,8 @@ def test_index_cut_short_is_an_error_that_names_it(root: Root) -> None:
     reader = FeatureReader(root.feature_store(BACKBONE))
     with pytest.raises(InputError, match=r"index-.* beam_jobs.extract_features"):
         reader.pooled([SCENES[0]])
+    with pytest.raises(InputError, match=r"index-.* beam_jobs.extract_features"):
+        FeatureReader(root.feature_store(BACKBONE)).has([SCENES[0]])
 
 
 def test_features_are_whole_once_a_broken_segment_is_made_again(root: Root) -> None:
