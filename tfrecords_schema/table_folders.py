@@ -73,7 +73,8 @@ def load_tables(warehouse: Traversable) -> Mapping[str, PublishedTable]:
     """
     tables: dict[str, PublishedTable] = {}
     for folder in sorted(warehouse.iterdir(), key=lambda entry: entry.name):
-        if not folder.is_dir() or folder.name.startswith((".", "_", VIEWS)):
+        hidden = folder.name.startswith((".", "_"))
+        if hidden or folder.name == VIEWS or not folder.is_dir():
             continue
         table = load_table(folder)
         if table.name in tables:

@@ -211,6 +211,14 @@ def test_load_tables_refuses_an_unversioned_folder(
         load_tables(folder.parent)
 
 
+def test_load_tables_passes_over_the_views_and_nothing_that_begins_so(
+    write_folder: Callable[..., Path],
+) -> None:
+    folder = write_folder(name="views_per_day_v1")
+    (folder.parent / "views").mkdir()
+    assert list(load_tables(folder.parent)) == ["views_per_day"]
+
+
 def test_load_tables_refuses_two_versions_of_one_name(
     write_folder: Callable[..., Path],
 ) -> None:
