@@ -13,10 +13,8 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from trainer.backbones import MODEL_FILE
 from trainer.pictures import PREPROCESSING
-from trainer.pointer import read_pointer
+from trainer.pointer import CHAMPION, read_pointer
 from trainer.vectors import why_unserved
-
-CHAMPION = "champion"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ import logging
 import math
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tfrecords_schema import storage
 from tfrecords_schema.cli import add_run_arguments, configure_logging
@@ -25,14 +25,15 @@ from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root, parse_run_date
-from trainer.backbones import GRID
-from trainer.comparison import NEGATIVES, SEED, Entry, measure, summarise
 from trainer.comparison_files import draw_chart, write_table
 from trainer.config import TrainConfig
 from trainer.features import FeatureReader
 from trainer.strategy import Where, parse_where
-from trainer.training import COST_FILE, Source, train_model
 from trainer.variants import REFERENCE, Variant, choose_variants
+
+if TYPE_CHECKING:
+    from trainer.comparison import Entry
+    from trainer.training import Source
 
 log = logging.getLogger(__name__)
 
@@ -53,11 +54,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     if arguments.seeds < 1:
         raise InputError(f"--seeds {arguments.seeds} is less than 1")
     root, date = Root.of(arguments.root), parse_run_date(arguments.run_date)
-    source = Source.of(root, date)
     variants = choose_variants([n for n in arguments.variants.split(",") if n])
     configs = _configs(variants, arguments.set, arguments.seeds)
     where = parse_where(arguments.strategy)
     _check_one_host(where)
+    # TensorFlow takes seconds that a wrong option need not wait for.
+    from trainer.comparison import NEGATIVES, SEED, measure, summarise
+    from trainer.training import Source
+
+    source = Source.of(root, date)
     configs, left_out = _that_can_train(root, source, configs)
     entries, failed = _train(root, source, configs, where)
     left_out |= failed
@@ -145,6 +150,8 @@ def _that_can_train(
         InputError: the reference would not be the published model, or a model would
             have features of its own.
     """
+    from trainer.backbones import GRID
+
     _, n_regions, _ = FeatureReader(root.feature_store(source.features)).dims
     side = math.isqrt(n_regions)
     fitting, left_out = [], {}
@@ -179,6 +186,9 @@ def _train(
     Raises:
         InputError: the reference cannot be trained.
     """
+    from trainer.comparison import Entry
+    from trainer.training import COST_FILE, train_model
+
     entries = []
     failed: dict[str, str] = {}
     for number, (variant, config) in enumerate(configs, start=1):

@@ -16,6 +16,9 @@ from etils import epath
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 
+CHAMPION = "champion"
+"""What options call the model that is in use."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Pointer:

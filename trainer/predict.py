@@ -14,32 +14,16 @@ and the products' features are those that are cached, so the ranking is what
 from __future__ import annotations
 
 import argparse
-import logging
 from collections.abc import Sequence
 from pathlib import PurePath
 
-import numpy as np
 from etils import epath
-from PIL import Image
 
-from tfrecords_schema import dataset_tables, storage
+from tfrecords_schema import storage
 from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root
-from tfrecords_schema.records import product_key
-from trainer.backbones import load_model_file
-from trainer.chosen_model import CHAMPION, ChosenModel, choose_model
-from trainer.export import ExportedModel, load_model
-from trainer.features import FeatureReader
-from trainer.forward import Forward, compile_forward
-from trainer.metric_table import align
-from trainer.nearest import Product, nearest_products
-from trainer.pictures import PictureLimits, picture_array, read_picture
-from trainer.prediction_page import Prediction, ProductPictures, render_page
-from trainer.serving_graph import attention_grid
-from trainer.vectors import has_attention
-
-log = logging.getLogger(__name__)
+from trainer.pointer import CHAMPION
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -48,6 +32,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(argv)
     if options.top < 1:
         raise InputError(f"--top {options.top} must be at least 1")
+    # TensorFlow takes seconds that a wrong option need not wait for.
+    from trainer.chosen_model import choose_model
+    from trainer.pictures import PictureLimits, read_picture
+    from trainer.prediction import find_category, predict, read_products, render_text
+    from trainer.prediction_page import ProductPictures, render_page
+
     images = [read_picture(path, PictureLimits()) for path in options.picture]
     names = [PurePath(path).name for path in options.picture]
     root = Root.of(options.root)
@@ -98,129 +88,6 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--out", required=True, help="the HTML page to write")
     return parser
-
-
-def find_category(name: str, chosen: ChosenModel) -> str:
-    """The model's category of that name, or the only one whose path ends in it.
-
-    Raises:
-        InputError: there is none, or there are several.
-    """
-    known: list[str] = chosen.manifest["categories"]
-    if name in known:
-        return name
-    ending = [path for path in known if path.rpartition("|")[2] == name]
-    if len(ending) == 1:
-        return ending[0]
-    if ending:
-        told = " or ".join(map(repr, ending))
-        raise InputError(f"--category {name!r} may mean {told}; give the whole path")
-    raise InputError(
-        f"--category {name!r} is none that model {chosen.run_id} knows: "
-        + ", ".join(map(repr, known))
-    )
-
-
-def read_products(root: Root, version: str, category: str) -> list[Product]:
-    """A category's products in a data set's catalogue.
-
-    Raises:
-        InputError: the data set is not there or has no such product.
-    """
-    dataset = root.dataset(version)
-    if not dataset.exists():
-        raise InputError(f"--catalog_dataset {version}: {dataset} does not exist")
-    storage.read_manifest(dataset)
-    columns = ("product_id", "category", "sha256")
-    products = [
-        Product(product_id, sha256)
-        for part in dataset_tables.read_parts(dataset / "products.parquet", columns)
-        for product_id, found, sha256 in zip(
-            *(part[column].to_pylist() for column in columns), strict=True
-        )
-        if found == category
-    ]
-    if not products:
-        raise InputError(
-            f"data set {version} has no product of category {category!r}; choose "
-            "another --category or --catalog_dataset"
-        )
-    return products
-
-
-def predict(
-    root: Root,
-    chosen: ChosenModel,
-    category: str,
-    products: Sequence[Product],
-    top: int,
-    names: Sequence[str],
-    images: Sequence[Image.Image],
-) -> list[Prediction]:
-    """Rank a category's products for pictures.
-
-    Args:
-        root: storage root.
-        chosen: the model.
-        category: one that it knows.
-        products: of that category.
-        top: how many to keep for each picture.
-        names: n names of the pictures.
-        images: n pictures, RGB.
-    """
-    model = load_model(chosen.folder)
-    reader = FeatureReader(root.feature_store(chosen.manifest["backbone"]))
-    forward = compile_forward(load_model_file(chosen.backbone_file))
-    queries, attention = embed_images(model, forward, images, category)
-
-    def embed(pictures: Sequence[str]) -> np.ndarray:
-        return model.embed_products(reader.pooled([product_key(p) for p in pictures]))
-
-    ranked = nearest_products(queries, products, embed, top=top)
-    # An even share for every region is nothing to look at.
-    shown = attention if has_attention(chosen.manifest) else [None] * len(images)
-    return [Prediction(*row) for row in zip(names, images, shown, ranked, strict=True)]
-
-
-def embed_images(
-    model: ExportedModel,
-    forward: Forward,
-    images: Sequence[Image.Image],
-    category: str,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Queries [n, dim] and attention [n, rows, cols] of whole pictures.
-
-    One picture at a time, so that none depends on the others.
-    """
-    queries, maps = [], []
-    for image in images:
-        pooled, regions = forward(picture_array(image)[np.newaxis])
-        grid = regions.shape[1:3]
-        flat = regions.reshape(1, -1, regions.shape[-1]).astype(np.float16)
-        query, attention = model.embed_scenes(
-            pooled.astype(np.float16), flat, [category]
-        )
-        queries.append(query[0])
-        maps.append(attention[0].reshape(attention_grid(attention.shape[1], grid)))
-    return np.stack(queries), np.stack(maps)
-
-
-def render_text(prediction: Prediction, category: str, n_products: int) -> str:
-    """A ranking as a table for people."""
-    rows = [
-        [str(item.rank), f"{item.distance:.4f}", _printable(item.product.product_id)]
-        for item in prediction.ranked
-    ]
-    table = align([["rank", "distance", "product_id"], *rows])
-    head = f"{prediction.name}: {category}, {len(rows)} of {n_products} products"
-    return f"{_printable(head)}\n{table}"
-
-
-def _printable(text: str) -> str:
-    """Text that a terminal shows and does not obey: names come from outside."""
-    return "".join(
-        char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text
-    )
 
 
 if __name__ == "__main__":

@@ -95,7 +95,7 @@ def test_variant_that_cannot_be_trained_does_not_end_the_others(
             raise InputError("all products have become one")
         return train_model(*arguments)
 
-    monkeypatch.setattr(compare, "train_model", train)
+    monkeypatch.setattr(training, "train_model", train)
     made = [f for f in run(root, "--variants=plain_distance,best") if f != folder]
     found = figures(made[0])
     assert found["left_out"] == {"plain_distance": "all products have become one"}

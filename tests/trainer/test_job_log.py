@@ -50,21 +50,45 @@ def test_log_of_a_training_warns_of_nothing_and_ends_with_the_result(
     )
 
 
-def test_wrong_option_is_told_without_loading_tensorflow(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        ("task", ("--preset=nope",)),
+        ("task", ("--set=model.nope=1",)),
+        ("task", ("--strategy=nope",)),
+        ("compare", ("--variants=nope",)),
+        ("compare", ("--set=model.nope=1",)),
+        ("compare", ("--strategy=nope",)),
+        ("compare", ("--split=nope",)),
+    ],
+)
+def test_wrong_option_is_told_without_loading_tensorflow(
+    module: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    common = ("--root", str(tmp_path), "--run_date", DATE)
+    assert "nope" in told_without_tensorflow(module, *common, *options)
+
+
+def test_prediction_of_no_products_is_refused_without_loading_tensorflow(
+    tmp_path: Path,
+) -> None:
+    common = ("--root", str(tmp_path), "--picture=x", "--category=x", "--out=x")
+    told = told_without_tensorflow("predict", *common, "--top=0")
+    assert told == "error: --top 0 must be at least 1"
+
+
+def told_without_tensorflow(module: str, *options: str) -> str:
+    """The last line of a command that ends because of its options."""
     code = (
-        "import sys; from trainer import task\n"
+        f"import sys; from trainer import {module} as command\n"
         "from tfrecords_schema.errors import exit_on_input_error\n"
-        "try: exit_on_input_error(task.main)\n"
+        "try: exit_on_input_error(command.main)\n"
         "finally: print({'keras', 'tensorflow'} & sys.modules.keys())"
     )
-    options = ("--root", str(tmp_path), "--run_date", DATE)
-    for wrong in ("--preset=nope", "--set=model.nope=1", "--strategy=nope"):
-        done = python("-c", code, *options, wrong)
-        assert done.returncode == 2
-        assert done.stdout == "set()\n"
-        (line,) = done.stderr.splitlines()
-        assert line.startswith("error: ")
-        assert "nope" in line
+    done = python("-c", code, *options)
+    assert done.returncode == 2
+    assert done.stdout == "set()\n"
+    return done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", _LOG_ENVIRONMENT)

@@ -25,9 +25,11 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import product_key, scene_key
 from trainer import predict
+from trainer.chosen_model import choose_model
 from trainer.export import load_model
 from trainer.features import FeatureReader
 from trainer.nearest import Product, RankedProduct
+from trainer.prediction import find_category, render_text
 from trainer.prediction_page import (
     Prediction,
 )
@@ -165,11 +167,11 @@ def test_product_without_features_is_named(
 
 
 def test_path_that_ends_as_another_does_has_to_be_told_apart(root: Root) -> None:
-    chosen = predict.choose_model(root, RUN_ID)
+    chosen = choose_model(root, RUN_ID)
     chosen.manifest["categories"][:] = ["Home|Lamps", "Garden|Lamps"]
     with pytest.raises(InputError, match=r"'Home.Lamps' or 'Garden.Lamps'"):
-        predict.find_category("Lamps", chosen)
-    assert predict.find_category("Home|Lamps", chosen) == "Home|Lamps"
+        find_category("Lamps", chosen)
+    assert find_category("Home|Lamps", chosen) == "Home|Lamps"
 
 
 def evil_prediction(product: Product) -> Prediction:
@@ -180,6 +182,6 @@ def evil_prediction(product: Product) -> Prediction:
 
 def test_names_from_outside_do_not_steer_the_terminal() -> None:
     prediction = evil_prediction(Product("a\x1b[2Jb\nc", ""))
-    text = predict.render_text(prediction, "Shoes\x07", 1)
+    text = render_text(prediction, "Shoes\x07", 1)
     assert "a\N{REPLACEMENT CHARACTER}[2Jb\N{REPLACEMENT CHARACTER}c" in text
     assert all(char.isprintable() for char in text.replace("\n", ""))
