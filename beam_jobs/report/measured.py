@@ -10,7 +10,9 @@ from beam_jobs.report.facts import Metric
 
 ACCURACY = "binary_accuracy"
 DIFFERENCE = f"{ACCURACY}_minus_"
-BASELINES = ("random", "popularity", "backbone_cosine")
+BASELINES = ("random", "popularity", "backbone_cosine", "linear")
+"""All that a model should beat, those among them that do not decide at the gate."""
+
 CHAMPION = "champion"
 CONTROLS = {
     "_uncropped": "whole scenes, which still show the product; not compared",
@@ -36,6 +38,7 @@ _ABOUT = {
     "random": "order by chance",
     "popularity": "most frequent in training first",
     "backbone_cosine": "the backbone's features, nothing trained",
+    "linear": "two linear maps of them, fitted in seconds; not asked at the gate",
     CHAMPION: "the model in use before this run",
 }
 

@@ -150,6 +150,21 @@ def test_note_on_figures_marks_every_figure(root: Root) -> None:
     assert page.count('<span class="mark">') == 13
 
 
+def test_best_baseline_may_be_one_that_does_not_decide_at_the_gate(root: Root) -> None:
+    path = root.model(RUN_ID) / "metrics.json"
+    metrics = storage.read_json(path)
+    metrics["metrics"] += [
+        row | {"model": "linear", "value": 0.65}
+        for row in metrics["metrics"]
+        if row["model"] == "backbone_cosine" and row["metric"] == "binary_accuracy"
+    ]
+    storage.write_json(path, metrics)
+    text = Reader(report(root)).text
+    assert "0.650 with linear, the best baseline" in text
+    assert "0.600 with backbone cosine, the best baseline" in text  # of other metrics
+    assert "two linear maps of them, fitted in seconds; not asked at the gate" in text
+
+
 def test_controls_are_never_the_best(root: Root) -> None:
     page = report(root)
     assert "<strong>0.700</strong>" in page
