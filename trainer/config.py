@@ -163,7 +163,8 @@ class LossConfig:
         mined_per_pair: negatives of the data set that a pair brings to a step.
         cold_negatives: whether products that no pair of the train split has count
             among the mined ones. They are then pushed away from all scenes and pulled
-            to none, so that a product is far from everything for being new.
+            to none, so that a product is far from everything for being new. A pair
+            that has no other negatives keeps them in any case.
         pick: which of them the triplet loss takes.
         margin: of the triplet loss (the paper's 0.2).
         temperature: of the softmax loss.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import keras
 import numpy as np
@@ -51,7 +51,7 @@ def test_step_with_xla_trains_the_weights_that_it_trains_without() -> None:
 
 
 def test_xla_on_several_replicas_is_refused_naming_both_options() -> None:
-    two: Any = cast(tf.distribute.Strategy, SimpleNamespace(num_replicas_in_sync=2))
+    two: Any = SimpleNamespace(num_replicas_in_sync=2)
     model = make_model(FUSED, planted_table(0), CATEGORIES)
     with pytest.raises(InputError, match=r"optimizer\.xla .* 2; .* --strategy one"):
         make_step(model, make_optimizer(FUSED, model), FUSED, two)
