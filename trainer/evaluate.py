@@ -41,7 +41,7 @@ GALLERY_FILE = "gallery.json"
 
 OPTIONS = ("split", "negatives", "resamples", "seed")
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """Raised with every change that gives other files for the same model and options."""
 
 _log = logging.getLogger(__name__)
