@@ -201,7 +201,7 @@ def test_metrics_of_an_earlier_version_are_refused(world: World) -> None:
     del before["evaluation"]["code_version"]  # as the first version left it
     storage.write_json(path, before)
     with pytest.raises(
-        InputError, match=r"made by version 1 of trainer\.evaluate, this is version 3"
+        InputError, match=r"made by version 1 of trainer\.evaluate, this is version 4"
     ):
         world.run("--resamples", "50")
     assert world.metrics() == before
