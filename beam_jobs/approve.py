@@ -22,7 +22,7 @@ from beam_jobs.publishing.approval import (
 )
 from beam_jobs.publishing.target import open_target
 from tfrecords_schema import cli
-from tfrecords_schema.errors import InputError, exit_on_input_error
+from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Root, parse_run_date
 from tfrecords_schema.table_folders import published_tables
 
@@ -66,34 +66,37 @@ def reject(root: Root, run_date: datetime.date, *, by: str) -> None:
 
 
 def roll_back(root: Root, run_date: datetime.date, *, by: str) -> dict[str, int]:
-    """Put back what an approved date replaced.
+    """Put back what the last swap of a date replaced.
+
+    The backup alone tells whether there was a swap: a process may have been killed
+    before it wrote its decision, and the date may have been staged again since.
 
     Returns:
         Rows put back, by table.
 
     Raises:
-        InputError: the date was not approved, or its backup is not kept any more.
+        InputError: no backup of the date is kept.
     """
     request = read_request(root, run_date)
-    if request["decision"] != Decision.APPROVED:
-        raise InputError(
-            f"{run_date} is {request['decision']}; only an approved date is rolled back"
-        )
     with open_target(warehouse_address(root, request)) as target:
         rows = target.rollback(run_date, list(published_tables().values()))
+        target.discard(staged_tables(request))
     decide(root, request, Decision.ROLLED_BACK, by=by)
     return rows
 
 
 def drop_backup(root: Root, run_date: datetime.date) -> list[str]:
-    """Drop what the last swap replaced; it cannot be rolled back any more.
+    """Drop what the last swap of a date replaced; it cannot be rolled back any more.
 
     Returns:
         Names of the tables dropped.
+
+    Raises:
+        InputError: no backup of the date is kept.
     """
     request = read_request(root, run_date)
     with open_target(warehouse_address(root, request)) as target:
-        return target.drop_backups()
+        return target.drop_backups(run_date, list(published_tables().values()))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

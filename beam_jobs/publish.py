@@ -18,7 +18,7 @@ from typing import Any
 
 from etils import epath
 
-from beam_jobs.publishing.approval import write_request
+from beam_jobs.publishing.approval import withdraw_request, write_request
 from beam_jobs.publishing.image_loads import image_status_load
 from beam_jobs.publishing.loads import (
     attention_load,
@@ -65,6 +65,8 @@ def publish(
     loads = list(find_loads(root, run_date))
     address = address_of(root, warehouse)
     with open_target(address) as target:
+        if stage_only:
+            withdraw_request(root, run_date)
         staged = [
             target.stage(load, run_date=run_date, keep=stage_only) for load in loads
         ]

@@ -84,6 +84,15 @@ def request_path(root: Root, run_date: datetime.date) -> epath.Path:
     return root.path / "runs" / run_date.isoformat() / "approval.json"
 
 
+def withdraw_request(root: Root, run_date: datetime.date) -> None:
+    """Forget the request of a date whose staging tables are about to be replaced.
+
+    Were the process killed between the two, a person would approve rows that the
+    request does not speak of.
+    """
+    request_path(root, run_date).unlink(missing_ok=True)
+
+
 def write_request(
     root: Root, target: Target, checked: Sequence[Checked], *, warehouse: str
 ) -> dict[str, int]:

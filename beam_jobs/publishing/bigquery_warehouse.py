@@ -292,20 +292,27 @@ class BigQueryWarehouse:
             InputError: no backup of that date is kept.
         """
         names = self._tables_in(self._address.backup)
-        kept = [name.rpartition(".")[2] for name in names]
         swaps = []
-        for table, name in require_backup(run_date, tables, kept):
+        for table, name in require_backup(run_date, tables, _ids(names)):
             source = f"{self._address.backup}.{name}"
             (counted,) = self._jobs.query(f"SELECT COUNT(*) AS n FROM `{source}`")
             swaps.append(Swap(table, self.relation(table), source, counted["n"]))
         self._swap(swaps, run_date, back_up=False)
-        self._delete(names)
         self._replace_views()
+        # Last: a rollback that was killed before can be asked for again.
+        self._delete(names)
         return {swap.table.name: swap.rows for swap in swaps}
 
-    def drop_backups(self) -> list[str]:
-        """Drop what is kept for `rollback`; the names of the tables dropped."""
+    def drop_backups(
+        self, run_date: datetime.date, tables: Sequence[PublishedTable]
+    ) -> list[str]:
+        """Drop what is kept for a date's `rollback`; the names of the tables.
+
+        Raises:
+            InputError: no backup of that date is kept.
+        """
         names = self._tables_in(self._address.backup)
+        require_backup(run_date, tables, _ids(names))
         self._delete(names)
         return names
 
@@ -343,6 +350,11 @@ class BigQueryWarehouse:
                 self._client.delete_table(
                     table, not_found_ok=True, retry=self._jobs.retry
                 )
+
+
+def _ids(tables: Sequence[str]) -> list[str]:
+    """Without project and data set."""
+    return [table.rpartition(".")[2] for table in tables]
 
 
 def _job_id(staging: str) -> str:

@@ -65,8 +65,10 @@ class Target(Protocol):
     ) -> dict[str, int]:
         """Put back what the last swap of a date replaced, and drop the backup."""
 
-    def drop_backups(self) -> list[str]:
-        """Drop what is kept for `rollback`; the names of the tables dropped."""
+    def drop_backups(
+        self, run_date: datetime.date, tables: Sequence[PublishedTable]
+    ) -> list[str]:
+        """Drop what is kept for a date's `rollback`; the names of the tables."""
 
     def discard(self, staged: Collection[Staged]) -> None:
         """Drop staging tables that were kept."""

@@ -211,8 +211,15 @@ class Warehouse:
             self._replace_views()
         return rows
 
-    def drop_backups(self) -> list[str]:
-        """Drop what is kept for `rollback`; the names of the tables dropped."""
+    def drop_backups(
+        self, run_date: datetime.date, tables: Sequence[PublishedTable]
+    ) -> list[str]:
+        """Drop what is kept for a date's `rollback`; the names of the tables.
+
+        Raises:
+            InputError: no backup of that date is kept.
+        """
+        require_backup(run_date, tables, self._tables_in(_BACKUP))
         with self._transaction():
             return self._drop_backups()
 

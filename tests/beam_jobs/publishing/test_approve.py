@@ -119,7 +119,7 @@ def test_rollback_puts_everything_back(root: Root) -> None:
     assert published(root) == before
     assert request(root)["decision"] == "rolled_back"
     assert tables_in(root, "backup") == []
-    with pytest.raises(InputError, match="is rolled_back; only an approved date"):
+    with pytest.raises(InputError, match="no backup of 2026-11-10 is kept"):
         decide(root, "--rollback")
 
 
@@ -137,6 +137,9 @@ def test_backup_is_dropped_on_demand(root: Root) -> None:
     stage(root)
     decide(root)
     after = published(root)
+    stage(root, MONDAY)
+    with pytest.raises(InputError, match="no backup of 2026-11-09 is kept"):
+        decide(root, "--drop_backup", date=MONDAY)
     decide(root, "--drop_backup")
     assert tables_in(root, "backup") == []
     assert published(root) == after
@@ -186,6 +189,52 @@ def test_checks_are_run_again_before_the_swap(root: Root) -> None:
     with pytest.raises(InputError, match=r"rankings\.distance_range"):
         decide(root)
     assert published(root) == before
+
+
+def test_request_ends_where_its_rows_are_staged_again(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(root)
+    write_rankings(root, TUESDAY, version="other", top_k=3)
+    with monkeypatch.context() as patch:
+        patch.setattr(publish, "write_request", _killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            stage(root)
+    # As many rows as the first request says, but others wait in its tables.
+    with pytest.raises(InputError, match="nothing of 2026-11-10 waits"):
+        decide(root)
+
+
+def test_swap_that_was_not_written_down_can_be_rolled_back(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = published(root)
+    stage(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(approve, "decide", _killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            decide(root)
+    assert published(root) != before
+    decide(root, "--rollback")
+    assert published(root) == before
+    assert request(root)["decision"] == "rolled_back"
+    assert tables_in(root, "staging") == []
+
+
+def test_date_that_is_staged_again_and_rejected_can_still_be_rolled_back(
+    root: Root,
+) -> None:
+    before = published(root)
+    stage(root)
+    decide(root)
+    stage(root)
+    decide(root, "--reject")
+    decide(root, "--rollback")
+    assert published(root) == before
+
+
+def _killed(*_: Any, **__: Any) -> None:
+    raise RuntimeError("killed")
 
 
 def test_failed_check_leaves_no_request_and_no_staging(root: Root) -> None:

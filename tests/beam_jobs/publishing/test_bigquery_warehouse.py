@@ -443,9 +443,12 @@ def test_swap_keeps_what_it_replaces_until_the_next(
 def test_rollback_without_a_backup_is_refused(
     warehouse: BigQueryWarehouse, state: State
 ) -> None:
+    tables = list(published_tables().values())
     with pytest.raises(InputError, match="no backup of 2026-11-10 is kept"):
-        warehouse.rollback(TUESDAY, list(published_tables().values()))
+        warehouse.rollback(TUESDAY, tables)
     assert state.transactions() == []
+    with pytest.raises(InputError, match="no backup of 2026-11-10 is kept"):
+        warehouse.drop_backups(TUESDAY, tables)
 
 
 def test_datasets_are_made_where_they_are_missing(
