@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import datetime
 import logging
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -27,6 +26,7 @@ from apache_beam.options.pipeline_options import (
 )
 
 from beam_jobs.options import RunOptions, parse_options
+from beam_jobs.processors import usable_cores
 from beam_jobs.ranking import plan as plans
 from beam_jobs.ranking.accounts import Accounts, write_accounts
 from beam_jobs.ranking.inputs import (
@@ -79,7 +79,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     provenance = _provenance(root, date, wanted)
     version = f"{date.isoformat()}-{digest(provenance, 8)}"
     folder = root.rankings(version)
-    reused = storage.is_complete(folder)
+    reused = storage.is_complete(folder) and not _is_short(
+        storage.read_manifest(folder), wanted.min_coverage
+    )
     if reused:
         log.info("rankings %s are complete already", version)
     else:
@@ -193,9 +195,17 @@ def _finish(
     storage.write_manifest(folder, manifest)
 
 
+def _is_short(manifest: dict[str, Any], min_coverage: float) -> bool:
+    """Whether too few queries have an answer.
+
+    Such rankings are not reused: features that were missing may be there now.
+    """
+    return manifest["coverage"] < min_coverage
+
+
 def _check_coverage(manifest: dict[str, Any], min_coverage: float) -> None:
     coverage, counts = manifest["coverage"], manifest["counts"]
-    if coverage < min_coverage:
+    if _is_short(manifest, min_coverage):
         raise InputError(
             f"{counts['queries_answered']} of {counts['queries']} queries have an "
             f"answer, {coverage:.1%}, below --min_coverage {min_coverage}: {counts}. "
@@ -216,7 +226,7 @@ def _threads(options: PipelineOptions) -> int:
         options.view_as(StandardOptions).runner,
         direct.direct_num_workers,
         processes=direct.direct_running_mode == "multi_processing",
-        cores=len(os.sched_getaffinity(0)),
+        cores=usable_cores(),
     )
 
 

@@ -80,8 +80,10 @@ def write_block(
 
 
 def is_written(stem: epath.Path) -> bool:
-    """Whether a block is whole."""
-    return with_suffix(stem, _RECORD).exists()
+    """Whether a block is whole, and not half removed by a run killed at its end."""
+    return with_suffix(stem, _RECORD).exists() and all(
+        with_suffix(stem, f"{name}.npy").exists() for name in read_record(stem).arrays
+    )
 
 
 def read_record(stem: epath.Path) -> BlockRecord:

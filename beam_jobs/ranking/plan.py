@@ -147,6 +147,8 @@ def start(plan: Plan) -> None:
     """Clear the folder of what a killed run left, except whole blocks of this plan."""
     folder = epath.Path(plan.folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # First, so that what is half cleared is not taken for whole.
+    (folder / storage.MANIFEST).unlink(missing_ok=True)
     kept = {plan.scratch.name}
     if plan.scratch.exists():
         kept |= {plan.attention_file(n).name for n in range(plan.n_scene_blocks)}

@@ -214,6 +214,27 @@ def test_run_killed_after_embedding_embeds_nothing_again(
     assert files(copied) == before
 
 
+def test_run_killed_while_it_removes_its_blocks_ends_in_the_same_bytes(
+    copied: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_blocks(monkeypatch)
+    before = files(copied)
+    folder_of(copied).rmtree()
+
+    def _half_removed(folder: epath.Path) -> None:
+        for path in folder.iterdir():
+            if path.suffix == ".npy":
+                path.unlink()
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(folder_of(copied)), "rmtree", _half_removed)
+        with pytest.raises(RuntimeError, match="killed"):
+            run(copied)
+    assert not run(copied).reused
+    assert files(copied) == before
+
+
 def _killed(*_: Any) -> None:
     raise RuntimeError("killed")
 
@@ -293,6 +314,11 @@ def test_coverage_below_the_threshold_fails_and_a_lower_one_takes_what_is_there(
         run(root)
     assert root.find_receipt(RUN_DATE, Stage.RANK_CATALOG) is None
     assert run(root, "--min_coverage=0.8").reused
+    # What was missing is there now, and the job is asked for again.
+    write_catalog(root, PRODUCTS)
+    receipt = run(root)
+    assert not receipt.reused
+    assert receipt.counts["queries_answered"] == 14
 
 
 @pytest.mark.parametrize("share", ["-0.1", "1.5", "nan"])
