@@ -79,7 +79,7 @@ WHERE query.scene_id IS NULL;
 WITH query AS (
   SELECT DISTINCT domain, scene_id, category, available FROM {{ queries }}
 ),
-available AS (
+in_category AS (
   SELECT domain, category, COUNT(DISTINCT product_id) AS products
   FROM {{ products }}
   GROUP BY domain, category
@@ -91,15 +91,15 @@ ranked AS (
 )
 SELECT
   query.domain, query.scene_id, query.category,
-  LEAST(@top_k, COALESCE(query.available, available.products, 0)) AS expected_products,
+  LEAST(@top_k, COALESCE(query.available, in_category.products, 0)) AS expected_products,
   COALESCE(ranked.products, 0) AS ranked_products
 FROM query
-LEFT JOIN available
-  ON query.domain = available.domain AND query.category = available.category
+LEFT JOIN in_category
+  ON query.domain = in_category.domain AND query.category = in_category.category
 LEFT JOIN ranked
   ON query.domain = ranked.domain
   AND query.scene_id = ranked.scene_id
   AND query.category = ranked.category
 WHERE
   COALESCE(ranked.products, 0)
-  <> LEAST(@top_k, COALESCE(query.available, available.products, 0));
+  <> LEAST(@top_k, COALESCE(query.available, in_category.products, 0));

@@ -224,6 +224,7 @@ def test_view_gives_the_columns_that_it_describes(view: PublishedView) -> None:
 def test_view_prunes_every_table_by_constants(view: PublishedView) -> None:
     query = view.render({name: name for name in view.relations}, DATES)
     selects = sqlglot.parse_one(query, read="bigquery").find_all(sqlglot.exp.Select)
+    n_pruned = 0
     for select in selects:
         source = select.args.get("from_") or select.args.get("from")
         if source is None or source.this.name not in published_tables():
@@ -231,6 +232,10 @@ def test_view_prunes_every_table_by_constants(view: PublishedView) -> None:
         where = select.args["where"].sql("bigquery")
         assert "run_date" in where, query
         assert "CAST('2026-11-" in where, query
+        n_pruned += 1
+    # No table is looked at elsewhere, as in a join.
+    tables = sqlglot.parse_one(query, read="bigquery").find_all(sqlglot.exp.Table)
+    assert n_pruned == sum(table.name in published_tables() for table in tables) > 0
 
 
 @pytest.mark.parametrize(
