@@ -125,6 +125,7 @@ def _table_entry(target: Target, staged: Staged) -> dict[str, Any]:
     return {
         "rows_before": published_state(target, staged.table, staged.run_date),
         "rows_after": staged.rows,
+        "runs_after": _staged_state(target, staged)["runs"],
         "relations": dict(staged.relations),
         "parameters": {
             name: value
@@ -138,7 +139,17 @@ def published_state(
     target: Target, table: PublishedTable, run_date: datetime.date
 ) -> dict[str, Any]:
     """How many rows of a date are published, and of which runs."""
-    relations = {"table": target.relation(table)}
+    return _state(target, table, target.relation(table), run_date)
+
+
+def _staged_state(target: Target, staged: Staged) -> dict[str, Any]:
+    return _state(target, staged.table, staged.relations["table"], staged.run_date)
+
+
+def _state(
+    target: Target, table: PublishedTable, relation: str, run_date: datetime.date
+) -> dict[str, Any]:
+    relations = {"table": relation}
     values = {"run_date": run_date}
     (counted,) = target.query(render_sql(_ROWS, relations), values)
     runs = []
@@ -215,15 +226,19 @@ def require_unchanged(target: Target, request: dict[str, Any]) -> None:
         name = staged.table.name
         if gone := target.missing(staged.relations.values()):
             raise InputError(f"staging table {gone[0]} is gone; stage the date again")
-        relations = {"table": staged.relations["table"]}
-        values = {"run_date": staged.run_date}
-        (found,) = target.query(render_sql(_ROWS, relations), values)
-        if found["row_count"] != staged.rows:
+        found = _staged_state(target, staged)
+        if found["rows"] != staged.rows:
             raise InputError(
-                f"{name}: {found['row_count']} rows are staged, the request says "
+                f"{name}: {found['rows']} rows are staged, the request says "
                 f"{staged.rows}; stage the date again"
             )
-        before = request["tables"][name]["rows_before"]
+        entry = request["tables"][name]
+        if found["runs"] != entry["runs_after"]:
+            raise InputError(
+                f"{name}: rows of runs {found['runs']} are staged, the request says "
+                f"{entry['runs_after']}; stage the date again"
+            )
+        before = entry["rows_before"]
         now = published_state(target, staged.table, staged.run_date)
         if now != before:
             raise InputError(

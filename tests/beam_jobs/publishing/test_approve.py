@@ -76,6 +76,7 @@ def test_staged_date_publishes_nothing_and_says_what_would_change(root: Root) ->
     entry = found["tables"]["rankings"]
     assert entry["rows_before"] == {"rows": 4, "runs": [f"v-{TUESDAY}"]}
     assert entry["rows_after"] == 6
+    assert entry["runs_after"] == ["backfill"]
     receipt = root.receipt(TUESDAY, Stage.PUBLISH)
     assert "waits for python -m beam_jobs.approve" in receipt.notes[0]
 
@@ -203,6 +204,25 @@ def test_request_ends_where_its_rows_are_staged_again(
     # As many rows as the first request says, but others wait in its tables.
     with pytest.raises(InputError, match="nothing of 2026-11-10 waits"):
         decide(root)
+
+
+def test_rows_that_are_staged_while_another_request_is_approved_are_not_swapped(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage(root)
+    before = published(root)
+    open_target = approve.open_target
+
+    def after_another(address: str) -> Any:
+        write_rankings(root, TUESDAY, version="other", top_k=3)
+        publish.publish(root, TUESDAY, stage_only=True)
+        return open_target(address)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(approve, "open_target", after_another)
+        with pytest.raises(InputError, match=r"rankings: rows of runs \['other'\]"):
+            decide(root)
+    assert published(root) == before
 
 
 def test_swap_that_was_not_written_down_can_be_rolled_back(
