@@ -131,7 +131,7 @@ def _config(preset: Preset, arguments: argparse.Namespace) -> TrainConfig:
         if getattr(arguments, name) is not None
     ]
     config = with_changes(PRESETS[preset], [*changes, *arguments.set])
-    check_all_used(config)
+    check_all_used(config, PRESETS[preset])
     return config
 
 
