@@ -28,12 +28,12 @@ from tfrecords_schema.layout import Root, parse_run_date
 from trainer.comparison_files import draw_chart, write_table
 from trainer.config import TrainConfig
 from trainer.features import FeatureReader
+from trainer.source import Source
 from trainer.strategy import Where, parse_where
 from trainer.variants import REFERENCE, Variant, choose_variants
 
 if TYPE_CHECKING:
     from trainer.comparison import Entry
-    from trainer.training import Source
 
 log = logging.getLogger(__name__)
 
@@ -58,11 +58,10 @@ def main(argv: Sequence[str] | None = None) -> None:
     configs = _configs(variants, arguments.set, arguments.seeds)
     where = parse_where(arguments.strategy)
     _check_one_host(where)
+    source = Source.of(root, date)
     # TensorFlow takes seconds that a wrong option need not wait for.
     from trainer.comparison import NEGATIVES, SEED, measure, summarise
-    from trainer.training import Source
 
-    source = Source.of(root, date)
     configs, left_out = _that_can_train(root, source, configs)
     entries, failed = _train(root, source, configs, where)
     left_out |= failed

@@ -19,7 +19,7 @@ from trainer.linear_baseline import fit_linear
 from trainer.metrics import METRICS, pair_metrics
 from trainer.scene_features import RecentScenes
 from trainer.scorers import DistanceBlock, Scorer, checked_distances
-from trainer.training import Source
+from trainer.source import Source
 from trainer.variants import REFERENCE, Group
 from trainer.vectors import open_vectors
 

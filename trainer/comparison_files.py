@@ -31,7 +31,8 @@ def write_table(figures: Mapping[str, Any]) -> str:
         "difference of binary accuracy.",
     ]
     if figures["changes"]:
-        lines += ["", f"For all variants: `{'`, `'.join(figures['changes'])}`."]
+        changes = "`, `".join(figures["changes"])
+        lines += ["", f"For all variants whose method uses it: `{changes}`."]
     for name, reason in figures["left_out"].items():
         lines += ["", f"No `{name}`: {reason}."]
     for group, rows in _by_group(figures["rows"]).items():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import math
 
 from tfrecords_schema.errors import InputError
 from trainer.pictures_config import PLAIN, PicturesConfig
@@ -94,8 +95,13 @@ BY_PRODUCT = frozenset({Attention.PRODUCT, Attention.PRODUCT_MAP})
 
 
 def _check_above(least: float, name: str, value: float) -> None:
-    if not value > least:  # NaN is not above it either
-        raise InputError(f"{name} {value} must be above {least}")
+    if not least < value < math.inf:  # NaN is neither
+        raise InputError(f"{name} {value} must be above {least}, and finite")
+
+
+def _check_at_least(least: float, name: str, value: float) -> None:
+    if not least <= value < math.inf:
+        raise InputError(f"{name} {value} must be at least {least}, and finite")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -233,8 +239,7 @@ class OptimizerConfig:
         """
         _check_above(0, "--learning_rate", self.learning_rate)
         for name in ("weight_decay", "warmup_epochs"):
-            if not getattr(self, name) >= 0:
-                raise InputError(f"optimizer.{name} {getattr(self, name)} is below 0")
+            _check_at_least(0, f"optimizer.{name}", getattr(self, name))
         if self.clip_norm is not None:
             _check_above(0, "optimizer.clip_norm", self.clip_norm)
         if not 0.0 <= self.average < 1.0:
@@ -274,8 +279,8 @@ class ProjectionConfig:
             _check_above(0, f"projection.{name}", getattr(self, name))
         for name in ("ridge", "shrinkage", "others", "power"):
             value = getattr(self, name)
-            if value is not None and not value >= 0:
-                raise InputError(f"projection.{name} {value} is below 0")
+            if value is not None:
+                _check_at_least(0, f"projection.{name}", value)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

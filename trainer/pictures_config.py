@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 from tfrecords_schema.errors import InputError
 
@@ -41,8 +42,11 @@ class PicturesConfig:
             raise InputError(
                 f"pictures.trainable_stages {self.trainable_stages} is below 0"
             )
-        if not self.backbone_rate > 0:
-            raise InputError(f"pictures.backbone_rate {self.backbone_rate} is not > 0")
+        if not 0 < self.backbone_rate < math.inf:
+            raise InputError(
+                f"pictures.backbone_rate {self.backbone_rate} must be above 0, and "
+                "finite"
+            )
 
     @property
     def varies(self) -> bool:

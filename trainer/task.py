@@ -22,6 +22,7 @@ from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from trainer.config import TrainConfig
 from trainer.config_fields import with_changes
 from trainer.presets import PRESETS, Preset, parse_preset
+from trainer.source import Source
 from trainer.strategy import Where, parse_where
 from trainer.unused_fields import check_all_used
 
@@ -49,11 +50,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     preset = parse_preset(arguments.preset)
     config = _config(preset, arguments)
     where = parse_where(arguments.strategy)
-    # TensorFlow takes seconds that a wrong option need not wait for.
-    from trainer.training import HISTORY_FILE, Source, train_model
-
     started = time.monotonic()
     source = Source.of(root, date)
+    # TensorFlow takes seconds that a wrong option need not wait for.
+    from trainer.training import HISTORY_FILE, train_model
+
     trained = train_model(root, source, preset, config, where)
     if not trained.is_writer:
         return
@@ -130,7 +131,7 @@ def _config(preset: Preset, arguments: argparse.Namespace) -> TrainConfig:
         if getattr(arguments, name) is not None
     ]
     config = with_changes(PRESETS[preset], [*changes, *arguments.set])
-    check_all_used(config)
+    check_all_used(config, PRESETS[preset])
     return config
 
 

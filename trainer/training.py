@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import logging
 import tempfile
 import time
@@ -17,7 +16,7 @@ from etils import epath
 from tfrecords_schema import storage
 from tfrecords_schema.codes import Split
 from tfrecords_schema.hashing import digest
-from tfrecords_schema.layout import Root, Stage
+from tfrecords_schema.layout import Root
 from trainer.backbones import MODEL_FILE as BACKBONE_FILE
 from trainer.closed_form import fit_model
 from trainer.config import Input, Method, TrainConfig
@@ -30,6 +29,7 @@ from trainer.pictures import PREPROCESSING
 from trainer.preparation import Sources, Tables, read_tables, untrained_model
 from trainer.presets import Preset
 from trainer.showcase import read_showcase
+from trainer.source import Source
 from trainer.strategy import Where, is_chief, make_strategy
 from trainer.telemetry import Telemetry
 from trainer.train_state import best_epoch, history_fields
@@ -52,44 +52,6 @@ _CHECKPOINT_STEPS = {Input.FEATURES: 1_000, Input.PICTURES: WINDOW}
 
 CHECKPOINTS = "checkpoints"
 """Their folder, in the model's until it is complete."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Source:
-    """What models of a date are trained on.
-
-    Attributes:
-        run_date: the date.
-        dataset: version of the data set.
-        features: name of the feature store.
-        backbone: its name.
-        weights: of the backbone: `imagenet`, `file` or `seeded`.
-        notes: what a reader of any figure has to know of the features.
-    """
-
-    run_date: datetime.date
-    dataset: str
-    features: str
-    backbone: str
-    weights: str
-    notes: tuple[str, ...]
-
-    @classmethod
-    def of(cls, root: Root, date: datetime.date) -> Source:
-        """Those of the date's receipts.
-
-        Raises:
-            InputError: a stage before has not run.
-        """
-        features = root.receipt(date, Stage.EXTRACT_FEATURES)
-        return cls(
-            run_date=date,
-            dataset=root.receipt(date, Stage.BUILD_DATASET).outputs["dataset"],
-            features=features.outputs["features"],
-            backbone=features.outputs["backbone"],
-            weights=features.outputs["weights"],
-            notes=tuple(features.notes),
-        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

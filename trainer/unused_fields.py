@@ -1,13 +1,14 @@
-"""Fields that a method of training does not use: refused, or left as they are."""
+"""Fields that a training does not use: refused, or left as they are."""
 
 from __future__ import annotations
 
 import dataclasses
+import operator
 from collections.abc import Iterator
 from typing import Any
 
 from tfrecords_schema.errors import InputError
-from trainer.config import Method, TrainConfig
+from trainer.config import Attention, Distance, Method, Objective, TrainConfig
 
 _DEFAULT = TrainConfig()
 
@@ -28,21 +29,50 @@ _UNUSED: dict[Method, tuple[str, ...]] = {
 }
 
 
-def check_all_used(config: TrainConfig) -> None:
+def check_all_used(config: TrainConfig, preset: TrainConfig = _DEFAULT) -> None:
     """Refuse what would give the same model under another name.
 
+    Args:
+        config: what is to be trained.
+        preset: that it departs from; of its own fields any may be idle.
+
     Raises:
-        InputError: a field is set that the method does not use; naming it.
+        InputError: a field is set that the training does not use; naming it and why.
     """
     for name in _UNUSED[config.method]:
-        for field, value in _changed(
-            name, getattr(config, name), getattr(_DEFAULT, name)
-        ):
-            raise InputError(
-                f"{field}={value} has no effect: method={config.method} does not use "
-                f"it; leave {_as_option(field)} out, or choose another --preset or "
-                "method"
-            )
+        _check_unchanged(name, config, _DEFAULT, because=f"method={config.method}")
+    for choice, names in _idle(config):
+        for name in names:
+            _check_unchanged(name, config, preset, because=choice)
+
+
+def _idle(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Fields that another field's value leaves without effect, after that value."""
+    if config.method is not Method.GRADIENT:
+        return
+    model, loss = config.model, config.loss
+    scale = "margin" if loss.objective is Objective.SOFTMAX else "temperature"
+    yield f"loss.objective={loss.objective}", (f"loss.{scale}",)
+    if model.distance is Distance.GLOBAL:
+        names = ("attention", "near_regions", "local_units", "key_units", "grid")
+        yield f"model.distance={model.distance}", tuple(f"model.{n}" for n in names)
+    elif model.attention is Attention.UNIFORM:
+        keys = ("model.near_regions", "model.key_units")
+        yield f"model.attention={model.attention}", keys
+    if not config.pictures.trainable_stages:
+        yield "pictures.trainable_stages=0", ("pictures.backbone_rate",)
+
+
+def _check_unchanged(
+    name: str, config: TrainConfig, than: TrainConfig, *, because: str
+) -> None:
+    field_of = operator.attrgetter(name)
+    for field, value in _changed(name, field_of(config), field_of(than)):
+        raise InputError(
+            f"{field}={value} has no effect: {because} does not use it; leave "
+            f"{_as_option(field)} out, or choose another --preset or "
+            f"{because.partition('=')[0]}"
+        )
 
 
 def without_unused(config: TrainConfig) -> TrainConfig:

@@ -69,6 +69,15 @@ def test_wrong_option_is_told_without_loading_tensorflow(
     assert "nope" in told_without_tensorflow(module, *common, *options)
 
 
+@pytest.mark.parametrize("module", ["task", "compare"])
+def test_date_without_features_is_told_without_loading_tensorflow(
+    module: str, tmp_path: Path
+) -> None:
+    common = ("--root", str(tmp_path), "--run_date", DATE)
+    told = told_without_tensorflow(module, *common)
+    assert f"extract_features has not run for {DATE}" in told
+
+
 def test_prediction_of_no_products_is_refused_without_loading_tensorflow(
     tmp_path: Path,
 ) -> None:

@@ -247,6 +247,7 @@ def test_loss_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
         "--max_epochs=0",
         "--patience=-1",
         "--learning_rate=nan",
+        "--learning_rate=inf",
         "--seed=-1",
         "--seed=4294967296",
     ],

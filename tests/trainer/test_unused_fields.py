@@ -1,4 +1,4 @@
-"""What a method does not use gives no second name to the same model."""
+"""What a training does not use gives no second name to the same model."""
 
 from __future__ import annotations
 
@@ -41,6 +41,42 @@ def test_closed_form_refuses_what_it_does_not_use(option: str, named: str) -> No
 def test_training_by_gradient_refuses_a_projection(preset: Preset) -> None:
     with pytest.raises(InputError, match=r"projection.dim=9 .*method=gradient"):
         task.main([*NOWHERE, f"--preset={preset}", "--set=projection.dim=9"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        (["loss.temperature=0.2"], r"loss.temperature=0.2 .*loss.objective=triplet"),
+        (
+            ["loss.objective=softmax", "loss.margin=0.3"],
+            r"loss.margin=0.3 .*loss.objective=softmax",
+        ),
+        (
+            ["model.distance=global", "model.attention=uniform"],
+            r"model.attention=uniform .*model.distance=global",
+        ),
+        (["model.distance=global", "model.grid=4"], r"model.grid=4 .*distance=global"),
+        (
+            ["model.attention=uniform", "model.near_regions=false"],
+            r"model.near_regions=False .*model.attention=uniform",
+        ),
+        (
+            ["input=pictures", "pictures.backbone_rate=0.5"],
+            r"pictures.backbone_rate=0.5 .*pictures.trainable_stages=0",
+        ),
+    ],
+)
+def test_field_is_refused_where_another_one_leaves_it_idle(
+    changes: list[str], named: str
+) -> None:
+    options = [f"--set={change}" for change in changes]
+    with pytest.raises(InputError, match=named):
+        task.main([*NOWHERE, *options])
+
+
+def test_field_of_a_preset_may_be_idle() -> None:
+    preset = PRESETS[Preset.ARTICLE]
+    check_all_used(with_changes(preset, ["model.distance=global"]), preset)
 
 
 @pytest.mark.parametrize("preset", Preset)
