@@ -6,6 +6,9 @@ import argparse
 import logging
 import sys
 
+from tfrecords_schema.codes import Split
+from tfrecords_schema.errors import InputError
+
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
@@ -17,6 +20,28 @@ def add_run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--run_date", required=True, help="partition the run writes, YYYY-MM-DD"
     )
+
+
+def add_split_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says which pairs are measured; see `parse_split`."""
+    parser.add_argument(
+        "--split",
+        default=Split.TEST.value,
+        help=f"pairs to measure on: {', '.join(Split)} (default: test)",
+    )
+
+
+def parse_split(name: str) -> Split:
+    """A split from an option's value.
+
+    Raises:
+        InputError: there is no such split.
+    """
+    try:
+        return Split(name)
+    except ValueError:
+        known = ", ".join(Split)
+        raise InputError(f"--split {name!r} is not one of: {known}") from None
 
 
 def configure_logging() -> None:

@@ -20,8 +20,12 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tfrecords_schema import storage
-from tfrecords_schema.cli import add_run_arguments, configure_logging
-from tfrecords_schema.codes import Split
+from tfrecords_schema.cli import (
+    add_run_arguments,
+    add_split_argument,
+    configure_logging,
+    parse_split,
+)
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root, parse_run_date
@@ -56,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     root, date = Root.of(arguments.root), parse_run_date(arguments.run_date)
     variants = choose_variants([n for n in arguments.variants.split(",") if n])
     configs = _configs(variants, arguments.set, arguments.seeds)
-    where = parse_where(arguments.strategy)
+    where, split = parse_where(arguments.strategy), parse_split(arguments.split)
     _check_one_host(where)
     source = Source.of(root, date)
     # TensorFlow takes seconds that a wrong option need not wait for.
@@ -65,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     configs, left_out = _that_can_train(root, source, configs)
     entries, failed = _train(root, source, configs, where)
     left_out |= failed
-    options = {"split": str(arguments.split), "negatives": NEGATIVES, "seed": SEED}
+    options = {"split": split.value, "negatives": NEGATIVES, "seed": SEED}
     identity = {
         "code_version": CODE_VERSION,
         "dataset": source.dataset,
@@ -74,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         **options,
     }
     folder = root.path / "comparisons" / f"{date.isoformat()}-{digest(identity, 8)}"
-    results = measure(root, source, entries, split=arguments.split)
+    results = measure(root, source, entries, split=split)
     figures = identity | {
         "changes": list(arguments.set),
         "left_out": left_out,
@@ -100,9 +104,7 @@ def _parser() -> argparse.ArgumentParser:
         help="names or groups of trainer/variants.py, by commas (default: all)",
     )
     parser.add_argument("--seeds", type=int, default=3, help="of each (default: 3)")
-    parser.add_argument(
-        "--split", type=Split, choices=list(Split), default=Split.TEST, metavar="SPLIT"
-    )
+    add_split_argument(parser)
     parser.add_argument(
         "--set",
         action="append",

@@ -21,7 +21,12 @@ from typing import Any
 from etils import epath
 
 from tfrecords_schema import storage
-from tfrecords_schema.cli import add_run_arguments, configure_logging
+from tfrecords_schema.cli import (
+    add_run_arguments,
+    add_split_argument,
+    configure_logging,
+    parse_split,
+)
 from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
@@ -222,9 +227,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add_run_arguments(parser)
-    parser.add_argument(
-        "--split", type=Split, choices=list(Split), default=Split.TEST, metavar="SPLIT"
-    )
+    add_split_argument(parser)
     parser.add_argument(
         "--negatives", type=int, default=10, help="drawn per pair (default: 10)"
     )
@@ -239,7 +242,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     configure_logging()
     root = Root.of(options.pop("root"))
     run_date = parse_run_date(options.pop("run_date"))
-    evaluate(EvaluateConfig(root, run_date, **options))
+    split = parse_split(options.pop("split"))
+    evaluate(EvaluateConfig(root, run_date, split=split, **options))
 
 
 if __name__ == "__main__":

@@ -290,6 +290,11 @@ def test_table_says_what_the_controls_must_show(world: World) -> None:
         assert f"\n{control} " in text.split("Controls")[1]
 
 
+def test_split_that_is_none_is_told_with_those_that_are(world: World) -> None:
+    with pytest.raises(InputError, match=r"--split 'nope' .*train, validation, test"):
+        world.run("--split", "nope")
+
+
 def test_empty_split_names_option_and_data_set(world: World) -> None:
     write_dataset(world.root, [row for row in pair_rows() if row["split"] == "test"])
     with pytest.raises(InputError, match=r"--split validation of dataset version d1"):
