@@ -116,8 +116,8 @@ def test_chart_puts_values_where_their_logarithm_is(tmp_path: Path) -> None:
         (float(circle.attrib["cx"]), float(circle.attrib["cy"]))
         for circle in root.findall(".//{*}circle")
     ]
-    # Two decades on 288 pixels from 56 on, and on 186 pixels from 220 upwards.
-    assert places == [(56.0, 220.0), (200.0, 34.0), (344.0, 127.0)]
+    # Two decades on 268 pixels from 56 on, and on 180 pixels from 214 upwards.
+    assert places == [(56.0, 214.0), (190.0, 34.0), (324.0, 124.0)]
     assert "a < b" in [text.text for text in root.findall(".//{*}text")]
 
 
