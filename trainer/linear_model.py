@@ -15,7 +15,7 @@ from keras import ops
 
 from trainer.config import Attention, Distance, ModelConfig
 from trainer.embedding_model import EmbeddingModel
-from trainer.layers import PACKAGE, Standardize
+from trainer.layers import PACKAGE, Standardize, unit_vectors
 from trainer.linear_projection import LinearProjection, Side
 from trainer.pair_vectors import ProductVectors, SceneVectors
 
@@ -95,7 +95,7 @@ class LinearStyleModel(EmbeddingModel):
     def product_vectors(self, pooled: keras.KerasTensor) -> ProductVectors:
         """Vectors of products, [n, global_dim], whatever their category."""
         mapped = self.product_map(self.standardize_products(_roots(pooled)))
-        return ProductVectors(ops.normalize(mapped, axis=-1), None)
+        return ProductVectors(unit_vectors(mapped), None)
 
     def scene_vectors(
         self,
@@ -106,7 +106,7 @@ class LinearStyleModel(EmbeddingModel):
         """Vectors of scenes, each for a category; the regions are not looked at."""
         means = ops.take(self.category_means, category, axis=0)
         return SceneVectors(
-            ops.normalize(self._mapped_scenes(pooled) - means, axis=-1),
+            unit_vectors(self._mapped_scenes(pooled) - means),
             None,
             None,
             None,
@@ -117,7 +117,7 @@ class LinearStyleModel(EmbeddingModel):
     ) -> tuple[keras.KerasTensor, None]:
         """See `EmbeddingModel.queries_and_attention`."""
         mapped = ops.expand_dims(self._mapped_scenes(pooled), 1)
-        return 2.0 * ops.normalize(mapped - self.category_means, axis=-1), None
+        return 2.0 * unit_vectors(mapped - self.category_means), None
 
     def _mapped_scenes(self, pooled: keras.KerasTensor) -> keras.KerasTensor:
         """Before their category is taken into account, [n, embedding_dim]."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pyarrow as pa
 from google.cloud import bigquery
 
+from beam_jobs.publishing.publication import require_definition
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.tables import ColumnType, PublishedTable
 
@@ -73,21 +74,18 @@ def require_same_columns(table: PublishedTable, found: bigquery.Table) -> None:
     Raises:
         InputError: naming the first column that differs, or the partitioning.
     """
-    expected = _columns(schema_of(table))
-    columns = _columns(found.schema)
-    for name in (*expected, *columns):
-        if expected.get(name) != columns.get(name):
-            raise InputError(
-                f"table {found.full_table_id or found.table_id}: column {name} is "
-                f"{columns.get(name, 'absent')}, its definition (version "
-                f"{table.version}) says {expected.get(name, 'absent')}; alter or drop "
-                "the table"
-            )
+    name = found.full_table_id or found.table_id
+    require_definition(
+        table,
+        f"table {name}",
+        expected=_columns(schema_of(table)),
+        found=_columns(found.schema),
+    )
     partitioning = found.time_partitioning
     if partitioning is None or partitioning.field != table.partition_by:
         raise InputError(
-            f"table {found.full_table_id or found.table_id} is not partitioned by "
-            f"{table.partition_by}; copy it into one that is, or drop it"
+            f"table {name} is not partitioned by {table.partition_by}; copy it into "
+            "one that is, or drop it"
         )
 
 

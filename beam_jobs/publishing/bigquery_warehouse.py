@@ -161,11 +161,10 @@ class BigQueryWarehouse:
     def run_checks(self, staged: Staged) -> Checked:
         """Run every check of the table over its staged rows, in one query."""
         checks = staged.table.checks
-        names = set().union(*(check.parameters for check in checks))
-        values = {name: staged.parameters[name] for name in sorted(names)}
+        query = count_failures(checks, staged.relations)
         failures = {
             row["name"]: row["failures"]
-            for row in self.query(count_failures(checks, staged.relations), values)
+            for row in self.query(query, staged.values_of(*checks))
         }
         return Checked(
             staged,
@@ -177,20 +176,12 @@ class BigQueryWarehouse:
     def _result(self, check: Check, staged: Staged, failures: int) -> CheckResult:
         examples: list[dict[str, Any]] = []
         if failures:
-            values = {name: staged.parameters[name] for name in check.parameters}
             examples = self.query(
                 f"SELECT * FROM (\n{check.render(staged.relations)}\n) AS found "
                 f"ORDER BY TO_JSON_STRING(found) LIMIT {_EXAMPLES}",
-                values,
+                staged.values_of(check),
             )
-        return CheckResult(
-            table=staged.table.name,
-            name=check.name,
-            severity=check.severity,
-            description=check.description,
-            failures=failures,
-            examples=tuple(examples),
-        )
+        return CheckResult.of(check, staged, failures, examples)
 
     def publish(
         self,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -19,7 +19,7 @@ from etils import epath
 
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.storage import is_local
-from tfrecords_schema.tables import PublishedTable, Severity
+from tfrecords_schema.tables import Check, PublishedTable, Severity
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -59,6 +59,11 @@ class Staged:
     relations: Mapping[str, str]
     parameters: Mapping[str, Any]
 
+    def values_of(self, *checks: Check) -> dict[str, Any]:
+        """What some checks are told, and no more: engines refuse what is not used."""
+        names = set().union(*(check.parameters for check in checks))
+        return {name: self.parameters[name] for name in sorted(names)}
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CheckResult:
@@ -79,6 +84,24 @@ class CheckResult:
     description: str
     failures: int
     examples: tuple[dict[str, Any], ...]
+
+    @classmethod
+    def of(
+        cls,
+        check: Check,
+        staged: Staged,
+        failures: int,
+        examples: Iterable[dict[str, Any]],
+    ) -> CheckResult:
+        """What a check found in a staged table."""
+        return cls(
+            table=staged.table.name,
+            name=check.name,
+            severity=check.severity,
+            description=check.description,
+            failures=failures,
+            examples=tuple(examples),
+        )
 
     def __str__(self) -> str:
         found = f"{self.table}.{self.name} ({self.description}): {self.failures} row(s)"
@@ -104,6 +127,33 @@ class Checked:
             for result in self.results
             if result.failures and result.severity is severity
         )
+
+
+def require_definition(
+    table: PublishedTable,
+    where: str,
+    *,
+    expected: Mapping[str, str],
+    found: Mapping[str, str],
+) -> None:
+    """Refuse a published table whose columns are others than its definition's.
+
+    Args:
+        table: the definition.
+        where: how an error names the published table.
+        expected: the definition's columns by name, as the engine tells them.
+        found: those of the published table.
+
+    Raises:
+        InputError: naming the first column that differs.
+    """
+    for name in (*expected, *found):
+        if expected.get(name) != found.get(name):
+            raise InputError(
+                f"{where}: column {name} is {found.get(name, 'absent')}, its "
+                f"definition (version {table.version}) says "
+                f"{expected.get(name, 'absent')}; alter or drop the table"
+            )
 
 
 def staging_name(table: PublishedTable, run_date: datetime.date) -> str:

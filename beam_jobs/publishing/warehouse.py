@@ -26,6 +26,7 @@ from beam_jobs.publishing.publication import (
     json_value,
     require_backup,
     require_columns,
+    require_definition,
     require_passed,
     staging_name,
 )
@@ -123,8 +124,7 @@ class Warehouse:
 
     def _run(self, check: Check, staged: Staged) -> CheckResult:
         query = to_duckdb(check.render(staged.relations))
-        # DuckDB refuses parameters that a query does not use.
-        values = {name: staged.parameters[name] for name in check.parameters}
+        values = staged.values_of(check)
         failures = self._scalar(f"SELECT COUNT(*) FROM (\n{query}\n)", values)
         examples = (
             self._rows(
@@ -133,14 +133,7 @@ class Warehouse:
             if failures
             else []
         )
-        return CheckResult(
-            table=staged.table.name,
-            name=check.name,
-            severity=check.severity,
-            description=check.description,
-            failures=failures,
-            examples=tuple(examples),
-        )
+        return CheckResult.of(check, staged, failures, examples)
 
     def publish(
         self,
@@ -292,18 +285,15 @@ class Warehouse:
             for column in table.columns:
                 self._describe_column(table.name, column.name, column.description)
             return
-        expected = {
-            column.name: (column.duckdb_type, not column.required)
-            for column in table.columns
-        }
-        for name in (*expected, *found):
-            if expected.get(name) != found.get(name):
-                raise InputError(
-                    f"table {table.name} of the warehouse: column {name} is "
-                    f"{_describe(found.get(name))}, its definition (version "
-                    f"{table.version}) says {_describe(expected.get(name))}; alter or "
-                    "drop the table"
-                )
+        require_definition(
+            table,
+            f"table {table.name} of the warehouse",
+            expected={
+                column.name: _described(column.duckdb_type, not column.required)
+                for column in table.columns
+            },
+            found={name: _described(*column) for name, column in found.items()},
+        )
 
     def _replace_views(self) -> None:
         """Make the views anew for the dates that are published now."""
@@ -407,10 +397,8 @@ def _column_list(table: PublishedTable) -> str:
     return ", ".join(map(quoted, table.column_names))
 
 
-def _describe(column: tuple[str, bool] | None) -> str:
-    if column is None:
-        return "absent"
-    return column[0] if column[1] else f"{column[0]} NOT NULL"
+def _described(kind: str, nullable: bool) -> str:
+    return kind if nullable else f"{kind} NOT NULL"
 
 
 def _require_equal(
