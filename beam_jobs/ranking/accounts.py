@@ -15,9 +15,9 @@ from etils import epath
 
 from beam_jobs.ranking.block_files import Rejected, read_array, read_record
 from beam_jobs.ranking.inputs import Inputs
+from beam_jobs.ranking.lists import ListRule
 from beam_jobs.ranking.plan import Plan
 from beam_jobs.ranking.ranking_transforms import Written
-from beam_jobs.ranking.top_k import ListRule
 from tfrecords_schema.dataset_tables import (
     RANK_REJECTIONS,
     RANKED_PRODUCTS,

@@ -1,49 +1,52 @@
-"""Bulk ordering of candidates: by query, then by distance, then by product.
+"""One integer for a distance and a product, so that lists are sorted as integers.
 
-A candidate is a query's number, a distance and a product's number, three flat arrays.
-Integers are sorted, as NumPy does that many times faster than it sorts by three keys.
+NumPy sorts rows of integers many times faster than it sorts by several keys.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-_LOW = np.int64(0x7FFFFFFF)
+NOTHING = -1
+"""The product of a place that a list does not fill."""
+
+_LOW = 0x7FFFFFFF
+_PRODUCT = 0xFFFFFFFF
+_INFINITE = 0x7F800000
+
+END = _INFINITE << 32 | _PRODUCT
+"""The key of a place that a list does not fill; it is above all others."""
 
 
-def order_candidates(
-    queries: np.ndarray, distances: np.ndarray, products: np.ndarray
-) -> np.ndarray:
-    """What sorts candidates by query, then distance, then product.
+def list_keys(distances: np.ndarray, products: np.ndarray) -> np.ndarray:
+    """Integers that are ordered by distance, and by product where distances are equal.
 
     Args:
-        queries: [c] numbers from 0, below 2³¹.
-        distances: [c] float32, none of them NaN.
-        products: [c] numbers from 0, below 2³².
+        distances: [...] float32, none of them NaN.
+        products: [...] numbers from 0, below 2³² − 1, or `NOTHING`.
 
     Returns:
-        [c] positions; the order is total where no query has a product twice.
+        [...] int64.
     """
-    keys = queries.astype(np.int64) << 32 | _ordered_bits(distances)
-    order = np.argsort(keys)
-    keys = keys[order]
-    is_tied = np.zeros(len(keys), bool)
-    np.equal(keys[1:], keys[:-1], out=is_tied[1:])
-    # Few are, so these alone are sorted by product, each run of them in its place.
-    runs = np.cumsum(~is_tied)
-    is_tied[:-1] |= is_tied[1:]
-    tied = np.flatnonzero(is_tied)
-    by_product = runs[tied] << 32 | products[order[tied]].astype(np.int64)
-    order[tied] = order[tied[np.argsort(by_product)]]
-    return order
-
-
-def _ordered_bits(distances: np.ndarray) -> np.ndarray:
-    """Whole numbers in 0..2³² that are ordered as the distances are."""
     # Adding 0 makes one of the two zeros.
-    bits = (distances.astype(np.float32) + np.float32(0)).view(np.int32)
-    signed = bits.astype(np.int64)
-    return np.where(signed < 0, signed ^ _LOW, signed) + (1 << 31)
+    bits = (distances.astype(np.float32, copy=False) + np.float32(0)).view(np.int32)
+    return _ordered(bits).astype(np.int64) << 32 | products & _PRODUCT
+
+
+def products_of(keys: np.ndarray) -> np.ndarray:
+    """[...] int64: the products that keys were made of."""
+    products = keys & _PRODUCT
+    return np.where(products == _PRODUCT, NOTHING, products)
+
+
+def distances_of(keys: np.ndarray) -> np.ndarray:
+    """[...] float32: the distances that keys were made of."""
+    return _ordered((keys >> 32).astype(np.int32)).view(np.float32)
+
+
+def _ordered(bits: np.ndarray) -> np.ndarray:
+    """Bits of float32 as int32 in the order of the numbers; its own inverse."""
+    return np.where(bits < 0, bits ^ np.int32(_LOW), bits)
 
 
 def places(keys: np.ndarray) -> np.ndarray:

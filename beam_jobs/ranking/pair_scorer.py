@@ -7,6 +7,7 @@ has the formulas: with an attention that depends on the product, or without squa
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -87,6 +88,15 @@ class PairDistances:
         out -= to_regions.sum(axis=1)
         if self._rule.distance is Distance.HYBRID:
             out *= np.float32(0.5)
+
+    def above(
+        self, queries: slice, block: ProductBlock, floors: np.ndarray
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """See `scorers.Scorer.above`."""
+        scores = np.empty((len(floors), len(block.products)), np.float32)
+        self.score(queries, block, out=scores)
+        found_queries, columns = np.nonzero(scores > floors[:, None])
+        yield found_queries, columns
 
     def slacks(self, queries: slice, block: ProductBlock) -> np.ndarray:
         """See `scorers.Scorer.slacks`."""

@@ -12,7 +12,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.ranking.attributes import Attributes, read_attributes
 from beam_jobs.ranking.filters import FilterRules, read_rules
-from beam_jobs.ranking.top_k import ListRule
+from beam_jobs.ranking.lists import ListRule
 from tfrecords_schema.errors import InputError
 
 log = logging.getLogger(__name__)

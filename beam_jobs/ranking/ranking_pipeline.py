@@ -11,6 +11,7 @@ from etils import epath
 
 from beam_jobs.ranking.embed_transforms import EmbedProducts, EmbedScenes
 from beam_jobs.ranking.labels import RankingLabels
+from beam_jobs.ranking.lists import ListRule
 from beam_jobs.ranking.pair_scorer import PairRule
 from beam_jobs.ranking.plan import Plan
 from beam_jobs.ranking.ranking_transforms import (
@@ -19,7 +20,6 @@ from beam_jobs.ranking.ranking_transforms import (
     WriteRankings,
     Written,
 )
-from beam_jobs.ranking.top_k import ListRule
 from tfrecords_schema import storage
 from tfrecords_schema.table_folders import published_tables
 

@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from beam_jobs.ranking.block_files import read_array, read_arrays
 from beam_jobs.ranking.labels import RankingLabels
+from beam_jobs.ranking.lists import ListRule, Ranking, merge_rankings
 from beam_jobs.ranking.pair_scorer import PairDistances, PairRule, SceneArrays
 from beam_jobs.ranking.plan import Plan, Unit, read_list
 from beam_jobs.ranking.scorers import InnerProducts, ProductBlock, Scorer
@@ -22,9 +23,6 @@ from beam_jobs.ranking.threads import Workers
 from beam_jobs.ranking.top_k import (
     NOTHING_EXCLUDED,
     Excluded,
-    ListRule,
-    Ranking,
-    merge_rankings,
     rank_blocks,
 )
 from tfrecords_schema.dataset_tables import arrow_bytes

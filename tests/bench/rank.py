@@ -26,11 +26,12 @@ from threadpoolctl import threadpool_limits
 from beam_jobs.ranking import plan as plans
 from beam_jobs.ranking.block_files import write_block
 from beam_jobs.ranking.labels import RankingLabels
+from beam_jobs.ranking.lists import ListRule, Ranking
 from beam_jobs.ranking.plan import BlockSizes, Plan
 from beam_jobs.ranking.ranking_pipeline import RankingModel, build_pipeline
 from beam_jobs.ranking.scorers import InnerProducts, ProductBlock
 from beam_jobs.ranking.threads import Workers
-from beam_jobs.ranking.top_k import ListRule, Ranking, rank_blocks
+from beam_jobs.ranking.top_k import rank_blocks
 from tests.bench.log_chart import Line, Panel, write_log_chart
 from tests.bench.rows import Row
 from tfrecords_schema import storage

@@ -7,9 +7,10 @@ import itertools
 import numpy as np
 import pytest
 
+from beam_jobs.ranking.lists import ListRule
 from beam_jobs.ranking.pair_scorer import PairDistances, PairRule, SceneArrays
 from beam_jobs.ranking.scorers import ProductBlock
-from beam_jobs.ranking.top_k import ListRule, rank_blocks
+from beam_jobs.ranking.top_k import rank_blocks
 from trainer.config import Distance
 
 N, M, REGIONS, DIM, K = 7, 60, 4, 6, 9

@@ -49,6 +49,7 @@ from beam_jobs.publishing.warehouse import Warehouse
 from beam_jobs.ranking import ranking_transforms
 from beam_jobs.ranking.embed_transforms import EmbedProducts, EmbedScenes
 from beam_jobs.ranking.labels import RankingLabels
+from beam_jobs.ranking.lists import ListRule
 from beam_jobs.ranking.plan import BlockSizes, Plan
 from beam_jobs.ranking.ranking_transforms import (
     MergeRankings,
@@ -56,7 +57,6 @@ from beam_jobs.ranking.ranking_transforms import (
     WriteRankings,
     threads_of,
 )
-from beam_jobs.ranking.top_k import ListRule
 from tfrecords_schema import storage
 from tfrecords_schema.dataset_tables import QUERY_ATTENTION
 from tfrecords_schema.errors import InputError

@@ -11,15 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from beam_jobs.ranking.lists import ListRule, Ranking, merge_rankings
+from beam_jobs.ranking.ordering import NOTHING
 from beam_jobs.ranking.scorers import InnerProducts, ProductBlock
 from beam_jobs.ranking.threads import Workers
 from beam_jobs.ranking.top_k import (
-    NOTHING,
     NOTHING_EXCLUDED,
     Excluded,
-    ListRule,
-    Ranking,
-    merge_rankings,
     rank_blocks,
 )
 
