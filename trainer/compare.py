@@ -34,7 +34,12 @@ from trainer.config import TrainConfig
 from trainer.features import FeatureReader
 from trainer.source import Source
 from trainer.strategy import Where, parse_where
-from trainer.variants import REFERENCE, Variant, choose_variants
+from trainer.variants import (
+    REFERENCE,
+    Variant,
+    check_all_have_effect,
+    choose_variants,
+)
 
 if TYPE_CHECKING:
     from trainer.comparison import Entry
@@ -59,6 +64,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"--seeds {arguments.seeds} is less than 1")
     root, date = Root.of(arguments.root), parse_run_date(arguments.run_date)
     variants = choose_variants([n for n in arguments.variants.split(",") if n])
+    check_all_have_effect(variants, arguments.set)
     configs = _configs(variants, arguments.set, arguments.seeds)
     where, split = parse_where(arguments.strategy), parse_split(arguments.split)
     _check_one_host(where)

@@ -31,7 +31,26 @@ def with_changes(config: TrainConfig, changes: Sequence[str]) -> TrainConfig:
         if not equals:
             raise InputError(f"--set {change!r} is not of the form field=value")
         _set(tree, type(config), name.split("."), value, change)
-    return _replaced(config, tree)
+    return with_values(config, tree)
+
+
+def with_values(config: Any, values: Mapping[str, Any]) -> Any:
+    """A configuration with some fields of some of its parts set anew, all at once.
+
+    Args:
+        config: to change, whole or a part.
+        values: by field; of a part that is not set as a whole again such a mapping.
+
+    Raises:
+        InputError: values do not go together.
+    """
+    new = {
+        name: with_values(getattr(config, name), value)
+        if isinstance(value, dict)
+        else value
+        for name, value in values.items()
+    }
+    return dataclasses.replace(config, **new)
 
 
 def _set(
@@ -50,16 +69,6 @@ def _set(
         _set(tree.setdefault(name, {}), hints[name], rest, value, change)
     else:
         tree[name] = _parsed(hints[name], value, change)
-
-
-def _replaced(config: Any, tree: Mapping[str, Any]) -> Any:
-    new = {
-        name: _replaced(getattr(config, name), value)
-        if isinstance(value, dict)
-        else value
-        for name, value in tree.items()
-    }
-    return dataclasses.replace(config, **new)
 
 
 def _parsed(hint: Any, value: str, change: str) -> Any:

@@ -91,3 +91,18 @@ def parse_preset(name: str) -> Preset:
     except ValueError:
         known = ", ".join(preset.value for preset in Preset)
         raise InputError(f"--preset {name!r} is not one of: {known}") from None
+
+
+def check_method(config: TrainConfig, preset: Preset) -> None:
+    """Refuse to find a preset's model by another method: it would be another's model.
+
+    Raises:
+        InputError: naming the presets whose method was asked for.
+    """
+    own = PRESETS[preset].method
+    if config.method is not own:
+        others = [p.value for p, c in PRESETS.items() if c.method is config.method]
+        raise InputError(
+            f"method={config.method} is not that of preset {preset}, which has "
+            f"method={own}; leave it out, or take --preset {' or '.join(others)}"
+        )

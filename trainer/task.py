@@ -21,7 +21,7 @@ from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from trainer.config import TrainConfig
 from trainer.config_fields import with_changes
-from trainer.presets import PRESETS, Preset, parse_preset
+from trainer.presets import PRESETS, Preset, check_method, parse_preset
 from trainer.source import Source
 from trainer.strategy import Where, parse_where
 from trainer.unused_fields import check_all_used
@@ -131,6 +131,7 @@ def _config(preset: Preset, arguments: argparse.Namespace) -> TrainConfig:
         if getattr(arguments, name) is not None
     ]
     config = with_changes(PRESETS[preset], [*changes, *arguments.set])
+    check_method(config, preset)
     check_all_used(config, PRESETS[preset])
     return config
 

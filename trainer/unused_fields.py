@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from tfrecords_schema.errors import InputError
 from trainer.config import Attention, Distance, Method, Objective, TrainConfig
+from trainer.config_fields import with_values
 
 _DEFAULT = TrainConfig()
 
@@ -46,6 +47,40 @@ def check_all_used(config: TrainConfig, preset: TrainConfig = _DEFAULT) -> None:
             _check_unchanged(name, config, preset, because=choice)
 
 
+def check_some_use(change: str, configs: Sequence[TrainConfig]) -> None:
+    """Refuse a change for many configurations that is without effect in all of them.
+
+    Args:
+        change: as `--set` takes it.
+        configs: with the change.
+
+    Raises:
+        InputError: none of them uses the field.
+    """
+    field = change.partition("=")[0]
+    reasons = [_why_unused(field, config) for config in configs]
+    if all(reasons):
+        told = " or ".join(dict.fromkeys(filter(None, reasons)))
+        raise InputError(
+            f"--set {change} has no effect: every one of --variants has {told}, which "
+            f"does not use {field}; leave it out, or add a variant that does"
+        )
+
+
+def _why_unused(field: str, config: TrainConfig) -> str | None:
+    """Which choice leaves a field without effect; None where none does."""
+    for choice, names in _unused(config):
+        if any(field == name or field.startswith(f"{name}.") for name in names):
+            return choice
+    return None
+
+
+def _unused(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Fields without effect, after the value of another field that leaves them so."""
+    yield f"method={config.method}", _UNUSED[config.method]
+    yield from _idle(config)
+
+
 def _idle(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Fields that another field's value leaves without effect, after that value."""
     if config.method is not Method.GRADIENT:
@@ -55,7 +90,8 @@ def _idle(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield f"loss.objective={loss.objective}", (f"loss.{scale}",)
     if model.distance is Distance.GLOBAL:
         names = ("attention", "near_regions", "local_units", "key_units", "grid")
-        yield f"model.distance={model.distance}", tuple(f"model.{n}" for n in names)
+        unseen = (*(f"model.{n}" for n in names), "loss.positive_key")
+        yield f"model.distance={model.distance}", unseen
     elif model.attention is Attention.UNIFORM:
         keys = ("model.near_regions", "model.key_units")
         yield f"model.attention={model.attention}", keys
@@ -75,13 +111,24 @@ def _check_unchanged(
         )
 
 
-def without_unused(config: TrainConfig) -> TrainConfig:
-    """A configuration with the fields that its method does not use at their defaults.
+def without_unused(config: TrainConfig, own: TrainConfig) -> TrainConfig:
+    """A configuration with the fields that it does not use as they were.
 
     So one model has one name, whatever was set beside it.
+
+    Args:
+        config: with changes.
+        own: without them.
     """
-    unused = {name: getattr(_DEFAULT, name) for name in _UNUSED[config.method]}
-    return dataclasses.replace(config, **unused)
+    values: dict[str, Any] = {}
+    for _, names in _unused(config):
+        for name in names:
+            *path, last = name.split(".")
+            place = values
+            for part in path:
+                place = place.setdefault(part, {})
+            place[last] = operator.attrgetter(name)(own)
+    return with_values(config, values)
 
 
 def _changed(name: str, value: Any, default: Any) -> Iterator[tuple[str, Any]]:

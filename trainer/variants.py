@@ -9,8 +9,8 @@ from collections.abc import Sequence
 from tfrecords_schema.errors import InputError
 from trainer.config import TrainConfig
 from trainer.config_fields import with_changes
-from trainer.presets import PRESETS, Preset
-from trainer.unused_fields import without_unused
+from trainer.presets import PRESETS, Preset, check_method
+from trainer.unused_fields import check_some_use, without_unused
 
 
 class Group(enum.StrEnum):
@@ -44,15 +44,26 @@ class Variant:
         """What is trained.
 
         Args:
-            common: changes for all variants, which its own come after; those that its
-                method does not use are not applied to it.
+            common: changes for all variants, which its own come after; those that it
+                does not use are not applied to it.
             seed: of the training; without effect in closed form.
 
         Raises:
             InputError: there is no such field, or it cannot have the value.
         """
+        own = with_changes(PRESETS[self.preset], self.changes)
+        changed = self.changed(common)
+        return without_unused(dataclasses.replace(changed, seed=seed), own)
+
+    def changed(self, common: Sequence[str]) -> TrainConfig:
+        """The configuration with all changes, whether it uses them or not.
+
+        Raises:
+            InputError: as `config`.
+        """
         config = with_changes(PRESETS[self.preset], [*common, *self.changes])
-        return without_unused(dataclasses.replace(config, seed=seed))
+        check_method(config, self.preset)
+        return config
 
 
 REFERENCE = Variant("paper", Group.PRESET)
@@ -125,6 +136,21 @@ def choose_variants(names: Sequence[str]) -> tuple[Variant, ...]:
                 f"--variants {name!r} is not one of: {', '.join(sorted(known))}"
             )
     return tuple(variant for variant in VARIANTS if _is_wanted(variant, names))
+
+
+def check_all_have_effect(variants: Sequence[Variant], common: Sequence[str]) -> None:
+    """Refuse changes for all variants that none of them uses.
+
+    Args:
+        variants: that are trained.
+        common: the changes.
+
+    Raises:
+        InputError: naming the change and why it is without effect.
+    """
+    configs = [variant.changed(common) for variant in variants]
+    for change in common:
+        check_some_use(change, configs)
 
 
 def _is_wanted(variant: Variant, names: Sequence[str]) -> bool:

@@ -11,8 +11,8 @@ from trainer import task
 from trainer.config import Method, TrainConfig
 from trainer.config_fields import with_changes
 from trainer.presets import PRESETS, Preset
-from trainer.unused_fields import check_all_used, without_unused
-from trainer.variants import VARIANTS, Variant
+from trainer.unused_fields import check_all_used
+from trainer.variants import VARIANTS, Variant, check_all_have_effect
 
 NOWHERE = ("--root=/nowhere", "--run_date=2026-11-22")
 
@@ -74,6 +74,22 @@ def test_field_is_refused_where_another_one_leaves_it_idle(
         task.main([*NOWHERE, *options])
 
 
+@pytest.mark.parametrize(
+    ("preset", "method", "named"),
+    [
+        ("paper", "closed_form", r"--preset best$"),
+        ("siamese", "closed_form", r"--preset best$"),
+        ("best", "gradient", r"--preset paper or article or siamese$"),
+    ],
+)
+def test_method_of_another_preset_is_refused(
+    preset: str, method: str, named: str
+) -> None:
+    with pytest.raises(InputError, match=named) as refused:
+        task.main([*NOWHERE, f"--preset={preset}", f"--set=method={method}"])
+    assert f"method={method} is not that of preset {preset}" in str(refused.value)
+
+
 def test_field_of_a_preset_may_be_idle() -> None:
     preset = PRESETS[Preset.ARTICLE]
     check_all_used(with_changes(preset, ["model.distance=global"]), preset)
@@ -91,7 +107,7 @@ def test_presets_and_what_they_use_are_not_refused(preset: Preset) -> None:
 def test_variants_change_nothing_that_they_do_not_use(variant: Variant) -> None:
     config = with_changes(PRESETS[variant.preset], variant.changes)
     check_all_used(config)
-    assert without_unused(config) == config
+    assert variant.config((), seed=0) == config
 
 
 def test_common_changes_are_applied_to_the_variants_that_use_them() -> None:
@@ -112,3 +128,44 @@ def test_common_change_that_no_variant_knows_is_refused_for_all() -> None:
     for variant in VARIANTS:
         with pytest.raises(InputError, match="'depth'"):
             variant.config(("model.depth=3",), seed=0)
+
+
+def test_common_change_is_not_applied_where_another_field_leaves_it_idle() -> None:
+    variants = {variant.name: variant for variant in VARIANTS}
+    common = (
+        *("model.grid=7", "model.attention=product", "loss.positive_key=true"),
+        *("loss.temperature=0.2", "loss.margin=0.3"),
+    )
+    siamese = variants["siamese"].config(common, seed=0)
+    assert siamese == with_changes(PRESETS[Preset.SIAMESE], ["loss.margin=0.3"])
+    softmax = variants["siamese_softmax"]
+    own = with_changes(PRESETS[Preset.SIAMESE], softmax.changes)
+    assert softmax.config(common, seed=0) == with_changes(own, ["loss.temperature=0.2"])
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("projection.dim=9", "method=gradient"),
+        ("loss.temperature=0.2", "loss.objective=triplet"),
+        ("pictures.backbone_rate=0.5", "pictures.trainable_stages=0"),
+    ],
+)
+def test_common_change_that_no_variant_uses_is_refused(change: str, named: str) -> None:
+    variants = {variant.name: variant for variant in VARIANTS}
+    chosen = [variants["paper"], variants["siamese"]]
+    common = ["input=pictures", change] if "pictures" in change else [change]
+    with pytest.raises(InputError, match=f"{change} has no effect: .*{named}"):
+        check_all_have_effect(chosen, common)
+
+
+def test_common_change_that_one_variant_uses_is_taken() -> None:
+    variants = {variant.name: variant for variant in VARIANTS}
+    chosen = [variants[name] for name in ("paper", "best", "softmax")]
+    check_all_have_effect(chosen, ["projection.dim=9", "loss.temperature=0.2"])
+
+
+def test_common_change_of_the_method_is_refused() -> None:
+    variants = {variant.name: variant for variant in VARIANTS}
+    with pytest.raises(InputError, match="method=closed_form is not that of preset"):
+        variants["paper"].config(["method=closed_form"], seed=0)
