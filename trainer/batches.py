@@ -37,6 +37,19 @@ class Batch:
     products: np.ndarray
 
 
+def check_shares(config: TrainConfig, replicas: int) -> None:
+    """Refuse a batch that replicas cannot share equally.
+
+    Raises:
+        InputError: naming both numbers.
+    """
+    if config.batch_size % replicas:
+        raise InputError(
+            f"--batch_size {config.batch_size} cannot be divided by {replicas} "
+            "replicas; choose a multiple of their number"
+        )
+
+
 class Batches:
     """The batches of a train split."""
 
@@ -53,11 +66,7 @@ class Batches:
         Raises:
             InputError: a batch cannot be shared equally.
         """
-        if config.batch_size % replicas:
-            raise InputError(
-                f"--batch_size {config.batch_size} cannot be divided by {replicas} "
-                "replicas; choose a multiple of their number"
-            )
+        check_shares(config, replicas)
         self._table = table
         self._config = config
         self._replicas = replicas

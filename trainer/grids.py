@@ -10,6 +10,20 @@ import numpy as np
 from tfrecords_schema.errors import InputError
 
 
+def check_grid(n_regions: int, grid: int | None) -> None:
+    """Refuse a grid that regions cannot be averaged to.
+
+    Args:
+        n_regions: that there are.
+        grid: `model.grid`; None for the one that there is.
+
+    Raises:
+        InputError: see `averaging_matrix`.
+    """
+    if grid is not None:
+        averaging_matrix(n_regions, grid)
+
+
 @functools.cache
 def averaging_matrix(n_regions: int, grid: int) -> np.ndarray:
     """From regions of a square grid to the means of another's cells.

@@ -120,7 +120,6 @@ class _Run:
         self.state = TrainState(model, self._optimizer)
         self._manager = self.state.checkpoints(places.save)
         self._blind = _blind(config, tables["train"])
-        self._roll_backs = 0
 
     def go_on(self) -> None:
         """Take up a run that was killed, if there is one."""
@@ -263,16 +262,17 @@ class _Run:
         Raises:
             DivergedError: that has been done often enough.
         """
-        self._roll_backs += 1
+        count = self.state.roll_backs + 1
         factor = self.state.learning_rate_factor / 2
-        if self._roll_backs > ROLL_BACKS:
+        if count > ROLL_BACKS:
             rate = self._config.optimizer.learning_rate
             raise DivergedError(
                 f"{error}, after {ROLL_BACKS} roll-backs with half the learning rate "
                 f"each; lower --learning_rate {rate:g} below {rate * factor * 2:g}"
             )
         self.state.restore(tf.train.latest_checkpoint(self._places.restore))
-        self.state.learning_rate_factor = factor
+        # The checkpoint is of before.
+        self.state.roll_backs, self.state.learning_rate_factor = count, factor
         if self._places.telemetry:
             self._places.telemetry.forget_after(self.state.step)
         log.warning(

@@ -19,6 +19,7 @@ from trainer.backbones import MODEL_FILE, load_model_file
 from trainer.config import Input, Method, TrainConfig
 from trainer.feature_statistics import feature_statistics
 from trainer.features import FeatureReader
+from trainer.grids import check_grid
 from trainer.model import StyleModel
 from trainer.pair_table import PairTable, read_pairs, read_picture_pairs
 from trainer.picture_model import PictureModel
@@ -61,7 +62,8 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
         scratch: an existing folder for what is mapped to files.
 
     Raises:
-        InputError: a split is empty, or features or pictures are missing.
+        InputError: a split is empty, features or pictures are missing, or features are
+            of a coarser grid than the model.
     """
     if config.input is Input.PICTURES:
         store = PictureStore(sources.root.image_store)
@@ -77,6 +79,9 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
             for split in SPLITS
         }
     reader = FeatureReader(sources.root.feature_store(sources.features))
+    if config.method is Method.GRADIENT:
+        _, n_regions, _ = reader.dims
+        check_grid(n_regions, config.model.grid)
     return {
         split.value: read_pairs(
             sources.dataset,
@@ -181,6 +186,7 @@ def make_picture_model(
         backbone, heads, cells=cells, trainable_stages=config.pictures.trainable_stages
     )
     model.build()
+    check_grid(model.n_regions, config.model.grid)
     return model
 
 

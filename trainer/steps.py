@@ -32,15 +32,9 @@ def make_step(
         strategy: where the replicas are.
 
     Raises:
-        InputError: XLA is asked for on several replicas, whose exchange it does not
-            compile.
+        InputError: see `check_compiles`.
     """
-    n_replicas = strategy.num_replicas_in_sync
-    if config.optimizer.xla and n_replicas > 1:
-        raise InputError(
-            f"optimizer.xla is for one replica, and there are {n_replicas}; set it to "
-            "false, or --strategy one"
-        )
+    check_compiles(config, strategy.num_replicas_in_sync)
     clip_norm = config.optimizer.clip_norm
     # What is told of a step is the mean in any case, to be compared.
     weight = config.batch_size if config.loss.reduction is Reduction.SUM else 1
@@ -68,6 +62,19 @@ def make_step(
         return strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
 
     return step
+
+
+def check_compiles(config: TrainConfig, replicas: int) -> None:
+    """Refuse XLA on several replicas, whose exchange it does not compile.
+
+    Raises:
+        InputError: naming the option.
+    """
+    if config.optimizer.xla and replicas > 1:
+        raise InputError(
+            f"optimizer.xla is for one replica, and there are {replicas}; set it to "
+            "false, or --strategy one"
+        )
 
 
 def dense(gradients: Sequence[tf.Tensor | tf.IndexedSlices]) -> list[tf.Tensor]:

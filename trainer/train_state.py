@@ -45,6 +45,7 @@ class TrainState:
         step: steps done over all epochs.
         loss_sum: of the steps of this epoch.
         learning_rate_factor: below 1 after a roll-back.
+        roll_backs: how often the run went back to a checkpoint.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class TrainState:
         self._step = tf.Variable(0, dtype=tf.int64)
         self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
         self._factor = tf.Variable(1.0, dtype=tf.float64)
+        self._roll_backs = tf.Variable(0, dtype=tf.int64)
         self._results = tf.Variable("[]")
         self._best = [tf.Variable(weight) for weight in model.get_weights()]
         self._checkpoint = tf.train.Checkpoint(
@@ -69,6 +71,7 @@ class TrainState:
             step=self._step,
             loss_sum=self._loss_sum,
             factor=self._factor,
+            roll_backs=self._roll_backs,
             results=self._results,
             best=self._best,
         )
@@ -99,6 +102,15 @@ class TrainState:
     @learning_rate_factor.setter
     def learning_rate_factor(self, factor: float) -> None:
         self._factor.assign(factor)
+
+    @property
+    def roll_backs(self) -> int:
+        """How often the run went back, killed ones included that it goes on from."""
+        return int(self._roll_backs.numpy())
+
+    @roll_backs.setter
+    def roll_backs(self, count: int) -> None:
+        self._roll_backs.assign(count)
 
     @property
     def results(self) -> list[EpochResult]:
@@ -135,7 +147,8 @@ class TrainState:
             status.assert_existing_objects_matched().assert_consumed()
         except (AssertionError, ValueError, tf.errors.OpError) as error:
             raise InputError(
-                f"checkpoint {path} is not of this configuration or is broken: {error}"
+                f"checkpoint {path} is not of this configuration or version of the "
+                f"trainer, or is broken; remove its folder to begin anew: {error}"
             ) from None
 
 

@@ -18,6 +18,7 @@ from tfrecords_schema.codes import Split
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root
 from trainer.backbones import MODEL_FILE as BACKBONE_FILE
+from trainer.batches import check_shares
 from trainer.closed_form import fit_model
 from trainer.config import Input, Method, TrainConfig
 from trainer.embedding_model import EmbeddingModel
@@ -30,6 +31,7 @@ from trainer.preparation import Sources, Tables, read_tables, untrained_model
 from trainer.presets import Preset
 from trainer.showcase import read_showcase
 from trainer.source import Source
+from trainer.steps import check_compiles
 from trainer.strategy import Where, is_chief, make_strategy
 from trainer.telemetry import Telemetry
 from trainer.train_state import best_epoch, history_fields
@@ -116,6 +118,7 @@ def _train_into(
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
     strategy = make_strategy(where)
+    _check_replicas(config, strategy.num_replicas_in_sync)
     dataset = root.dataset(provenance["dataset"])
     storage.read_manifest(dataset)
     categories = read_categories(dataset)
@@ -123,8 +126,6 @@ def _train_into(
     chief = is_chief(strategy)
     if not chief and config.method is Method.CLOSED_FORM:
         return False  # there is nothing to share
-    if chief:
-        _clear(folder)
     goes_on = tf.train.latest_checkpoint(str(folder / CHECKPOINTS)) is not None
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         tables = read_tables(config, sources, scratch=Path(scratch))
@@ -133,6 +134,7 @@ def _train_into(
         model: Trainable
         if config.method is Method.CLOSED_FORM:
             model, history = fit_model(tables, categories, config)
+            _clear(folder)
         else:
             model, history = _train_steps(
                 folder,
@@ -174,6 +176,8 @@ def _train_steps(
     model = untrained_model(config, sources, tables, strategy, goes_on=goes_on)
     telemetry = None
     if chief:
+        # Not before: what was wrong with the input so far leaves no folder behind.
+        _clear(folder)
         validation = tables[Split.VALIDATION.value]
         showcase = read_showcase(
             sources.dataset, Split.VALIDATION, validation, seed=config.seed
@@ -191,6 +195,12 @@ def _train_steps(
     if telemetry:
         telemetry.close(model, best_epoch(results))
     return model, history_fields(results)
+
+
+def _check_replicas(config: TrainConfig, replicas: int) -> None:
+    if config.method is Method.GRADIENT:
+        check_shares(config, replicas)
+        check_compiles(config, replicas)
 
 
 def _clear(folder: epath.Path) -> None:

@@ -275,6 +275,28 @@ def test_loss_that_is_no_number_once_is_rolled_back_with_half_the_rate(
     assert all(math.isfinite(result.loss) for result in results)
 
 
+def test_roll_backs_before_a_kill_count_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Losses are looked at in twos: two roll-backs to step 2, then checkpoints up to 6.
+    def spoil_and_end(number: int, loss: Any) -> Any:
+        if number == 11:
+            raise Ended
+        return tf.constant(math.nan) if number in (3, 6) else loss
+
+    with monkeypatch.context() as patch:
+        step_that(patch, spoil_and_end)
+        with pytest.raises(Ended):
+            run(tmp_path)
+
+    def spoil(number: int, loss: Any) -> Any:
+        return tf.constant(math.nan) if number in (1, 3) else loss
+
+    step_that(monkeypatch, spoil)
+    with pytest.raises(InputError, match=r"after 3 roll-backs .*below 0\.00125"):
+        run(tmp_path)
+
+
 def test_loss_that_stays_too_large_ends_with_what_to_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -260,18 +260,36 @@ def test_option_out_of_range_is_an_error_that_names_it(
         train(root, option)
 
 
-def test_empty_validation_split_is_an_error(tmp_path: Path) -> None:
+def refused(root: Root, *options: str, match: str) -> None:
+    """Refused before there is anything that looks like a model."""
+    with pytest.raises(InputError, match=match):
+        train(root, *options)
+    assert not (root.path / "models").exists()
+
+
+@pytest.mark.parametrize("preset", ["paper", "best"])
+def test_empty_validation_split_is_an_error(preset: str, tmp_path: Path) -> None:
     root = make_root(tmp_path, splits=("train",))
-    with pytest.raises(InputError, match=r"split validation .* --seed"):
-        train(root)
+    refused(root, f"--preset={preset}", match=r"split validation .* --seed")
 
 
 def test_truncated_features_are_an_error_before_the_first_step(tmp_path: Path) -> None:
     root = make_root(tmp_path)
     (shard,) = root.feature_store(BACKBONE).glob("segments/*/*.tfrecord")
     shard.write_bytes(shard.read_bytes()[:-1])
-    with pytest.raises(InputError, match=r"\.tfrecord.*offset.*extract_features"):
-        train(root)
+    refused(root, match=r"\.tfrecord.*offset.*extract_features")
+
+
+@pytest.mark.parametrize("standardize", ["true", "false"])
+def test_grid_finer_than_the_features_is_an_error_before_the_first_step(
+    standardize: str, tmp_path: Path
+) -> None:
+    refused(
+        make_root(tmp_path),
+        "--set=model.grid=3",
+        f"--set=model.standardize={standardize}",
+        match=r"model.grid=3 is finer .* 2 × 2; extract features with --grid=3",
+    )
 
 
 def test_defaults_on_the_command_line_are_those_of_the_config(
