@@ -14,18 +14,28 @@ class InputError(ValueError):
     """
 
 
+class UnreachableError(Exception):
+    """Storage that does not answer, or refuses access, maybe for this moment only.
+
+    Nothing says that the input is at fault: the same command may do well later.
+    """
+
+
 class CorruptRecordError(ValueError):
     """A stored record or file that does not read back as what was written."""
 
 
 def exit_on_input_error(main: Callable[[Sequence[str] | None], None]) -> None:
-    """Run a job's `main`; an `InputError` becomes one line on stderr and exit code 2.
+    """Run a job's `main`; errors that are the user's to mend become one line on stderr.
+
+    The exit code is 2 for an `InputError`, which schedulers do not try again, and 1 for
+    an `UnreachableError`, which they do.
 
     Args:
         main: takes the command line (None: the process's own).
     """
     try:
         main(None)
-    except InputError as error:
+    except (InputError, UnreachableError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(2 if isinstance(error, InputError) else 1)

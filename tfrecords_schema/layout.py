@@ -75,10 +75,10 @@ class Root:
 
     @classmethod
     def of(cls, path: str) -> Root:
-        """A root from an option's value."""
+        """A root from the value of `--root`; raises as `storage.path_of_option`."""
         if not path:
             raise InputError("the storage root is empty; set --root")
-        return cls(epath.Path(path))
+        return cls(storage.path_of_option(path, "--root"))
 
     @property
     def image_store(self) -> epath.Path:

@@ -11,13 +11,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import IO, Any
 
 from etils import epath
 
-from tfrecords_schema.errors import InputError
+from tfrecords_schema.errors import InputError, UnreachableError
 
 MANIFEST = "manifest.json"
 _TEMPORARY = ".tmp"
@@ -45,6 +46,38 @@ def open_atomic(path: epath.Path) -> Iterator[IO[bytes]]:
 def is_local(path: epath.Path | str) -> bool:
     """Whether a path is of this machine's file system, not of an object store."""
     return "://" not in str(path)
+
+
+def path_of_option(value: str, option: str) -> epath.Path:
+    """A folder from an option's value, seen to be reachable if it is in a bucket.
+
+    A bucket is asked for once, before the job begins: what is wrong with it is told
+    with the option, whoever would have come upon it. A folder need not exist.
+
+    Args:
+        value: a local folder or gs://bucket/prefix.
+        option: such as `--root`.
+
+    Raises:
+        InputError: it is neither.
+        UnreachableError: the store does not answer, or refuses access.
+    """
+    if is_local(value):
+        return epath.Path(value)
+    if not re.match("gs://[^/]", value):
+        raise InputError(f"{option} {value} is neither a folder nor gs://bucket/prefix")
+    path = epath.Path(value)
+    try:
+        path.exists()
+    # TensorFlow's client, Google's and the network have no error in common.
+    except Exception as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise UnreachableError(
+            f"{option} {value} cannot be reached; see that the bucket is there, that "
+            f"this machine has a network, and that its credentials may read there: "
+            f"{said}"
+        ) from error
+    return path
 
 
 def write_atomic(path: epath.Path, data: bytes) -> None:

@@ -16,6 +16,7 @@ from beam_jobs.catalogs.stl_catalog import image_path, read_stl, stl_paths
 from beam_jobs.catalogs.table_catalog import TABLES, find_tables, read_tables
 from beam_jobs.catalogs.table_files import FORMATS
 from tfrecords_schema.errors import InputError
+from tfrecords_schema.storage import path_of_option
 
 __all__ = [
     "Catalog",
@@ -40,7 +41,7 @@ def read_catalog(folder: str, domain: str) -> Catalog:
     """
     if not folder:
         raise InputError("no catalogue; set --catalog (make run: DATA=<folder>)")
-    path = epath.Path(folder)
+    path = path_of_option(folder, "--catalog")
     stl = [file for file in stl_paths(path, domain) if file.exists()]
     tables = find_tables(path)
     if stl and tables:

@@ -6,8 +6,9 @@ import datetime
 from pathlib import Path
 
 import pytest
+from etils import epath
 
-from tfrecords_schema.errors import InputError
+from tfrecords_schema.errors import InputError, UnreachableError
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 
 DATE = datetime.date(2026, 2, 28)
@@ -24,6 +25,36 @@ RECEIPT = Receipt(
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
     return Root.of(str(tmp_path / "run=[1] it's"))
+
+
+@pytest.fixture
+def no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every bucket is out of reach."""
+
+    def refuse(path: object) -> bool:
+        raise OSError(f"Could not resolve host\n\t when reading {path}")
+
+    monkeypatch.setattr(type(epath.Path("gs://looks")), "exists", refuse)
+
+
+@pytest.mark.usefixtures("no_store")
+def test_bucket_out_of_reach_is_told_in_one_line_with_the_option() -> None:
+    with pytest.raises(UnreachableError) as raised:
+        Root.of("gs://looks/prod")
+    message = str(raised.value)
+    assert message.startswith("--root gs://looks/prod cannot be reached")
+    assert message.endswith("Could not resolve host when reading gs://looks/prod")
+
+
+@pytest.mark.usefixtures("no_store")
+def test_folder_is_not_asked_for(tmp_path: Path) -> None:
+    assert Root.of(str(tmp_path / "later")).path == epath.Path(tmp_path / "later")
+
+
+@pytest.mark.parametrize("value", ["s3://b/x", "foo://b", "gs://", "gs:///x"])
+def test_root_in_another_kind_of_store_is_refused(value: str) -> None:
+    with pytest.raises(InputError, match=f"^--root {value} is neither a folder"):
+        Root.of(value)
 
 
 def test_receipt_survives_the_round_trip(root: Root) -> None:

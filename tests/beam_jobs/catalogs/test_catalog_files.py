@@ -135,3 +135,8 @@ def test_every_scene_and_product_has_one_picture(folder: Path) -> None:
     assert kinds == {"scene": 2, "product": 2}
     assert ("scene", SCENE, f"http://host/base/400x/01/23/45/{SCENE}.jpg") in urls
     assert len({url for _, _, url in urls}) == 4
+
+
+def test_catalogue_in_another_kind_of_store_is_refused_with_the_option() -> None:
+    with pytest.raises(InputError, match=r"^--catalog s3://looks/c is neither"):
+        read_catalog("s3://looks/c", "fashion")
