@@ -101,7 +101,9 @@ def drop_backup(root: Root, run_date: datetime.date) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Decide about one date."""
-    parser = argparse.ArgumentParser(description="Approve what publish has staged.")
+    parser = argparse.ArgumentParser(
+        description="Approve what publish has staged.", allow_abbrev=False
+    )
     cli.add_run_arguments(parser)
     parser.add_argument("--by", required=True, help="who decides; written down")
     action = parser.add_mutually_exclusive_group()

@@ -180,7 +180,9 @@ def add_warehouse_argument(parser: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Publish one date."""
-    parser = argparse.ArgumentParser(description="Publish a run's tables.")
+    parser = argparse.ArgumentParser(
+        description="Publish a run's tables.", allow_abbrev=False
+    )
     cli.add_run_arguments(parser)
     add_warehouse_argument(parser)
     parser.add_argument(

@@ -50,7 +50,7 @@ from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
-from trainer.backbones import MODEL_FILE
+from trainer.backbone_form import MODEL_FILE
 from trainer.vectors import pair_sizes, why_unrankable
 
 log = logging.getLogger(__name__)

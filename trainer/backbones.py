@@ -25,17 +25,15 @@ from etils import epath
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
+from trainer.backbone_form import GRID, IMAGE_PX, MODEL_FILE
 from trainer.backbone_identity import fingerprint
 from trainer.keras_files import write_keras_file
 from trainer.whole_maps import finest_map
 
 log = logging.getLogger(__name__)
 
-IMAGE_PX = 224
-GRID = 7
 _MIDDLE_PX = 14  # the map at a sixteenth of the input: ResNet50's conv4_block6_out
 _SEED = 0
-MODEL_FILE = "backbone.keras"
 
 _Shape = tuple[int | None, ...]
 

@@ -1,4 +1,7 @@
-"""Which model an option means, and the backbone that goes with it."""
+"""Which model an option means, the backbone that goes with it, and its categories.
+
+Without TensorFlow: a wrong name is told at once.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from etils import epath
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from trainer.backbones import MODEL_FILE
+from trainer.backbone_form import MODEL_FILE
 from trainer.pictures import PREPROCESSING
 from trainer.pointer import CHAMPION, read_pointer
 from trainer.vectors import why_unserved
@@ -66,6 +69,27 @@ def choose_model(root: Root, name: str) -> ChosenModel:
         )
     file = root.backbone(fingerprint) / MODEL_FILE
     return ChosenModel(run_id, folder, manifest, fingerprint, file)
+
+
+def find_category(name: str, chosen: ChosenModel) -> str:
+    """The model's category of that name, or the only one whose path ends in it.
+
+    Raises:
+        InputError: there is none, or there are several.
+    """
+    known: list[str] = chosen.manifest["categories"]
+    if name in known:
+        return name
+    ending = [path for path in known if path.rpartition("|")[2] == name]
+    if len(ending) == 1:
+        return ending[0]
+    if ending:
+        told = " or ".join(map(repr, ending))
+        raise InputError(f"--category {name!r} may mean {told}; give the whole path")
+    raise InputError(
+        f"--category {name!r} is none that model {chosen.run_id} knows: "
+        + ", ".join(map(repr, known))
+    )
 
 
 def _champion(root: Root) -> str:

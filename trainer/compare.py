@@ -29,6 +29,7 @@ from tfrecords_schema.cli import (
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root, parse_run_date
+from trainer.backbone_form import GRID
 from trainer.comparison_files import draw_chart, write_table
 from trainer.config import TrainConfig
 from trainer.features import FeatureReader
@@ -157,8 +158,6 @@ def _that_can_train(
         InputError: the reference would not be the published model, or a model would
             have features of its own.
     """
-    from trainer.backbones import GRID
-
     _, n_regions, _ = FeatureReader(root.feature_store(source.features)).dims
     side = math.isqrt(n_regions)
     fitting, left_out = [], {}

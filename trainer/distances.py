@@ -17,7 +17,7 @@ from keras import ops
 from trainer.config import Distance
 from trainer.pair_vectors import ProductVectors, SceneVectors
 
-LEAST_SQUARE = 1e-12
+LEAST_SQUARED_DISTANCE = 1e-12
 """The root has no derivative at 0, where a product is exactly at a scene."""
 
 
@@ -112,4 +112,4 @@ def _attention(cosines: keras.KerasTensor, near_regions: bool) -> keras.KerasTen
 def _from_cosine(cosine: keras.KerasTensor, squared: bool) -> keras.KerasTensor:
     """Distance of unit vectors, squared or not."""
     square = 2.0 - 2.0 * cosine
-    return square if squared else ops.sqrt(ops.maximum(square, LEAST_SQUARE))
+    return square if squared else ops.sqrt(ops.maximum(square, LEAST_SQUARED_DISTANCE))

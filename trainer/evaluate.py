@@ -225,7 +225,9 @@ def _split_notes(split: Split) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     add_run_arguments(parser)
     add_split_argument(parser)
     parser.add_argument(

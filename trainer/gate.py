@@ -192,7 +192,9 @@ def _check_about(
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     started = time.monotonic()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     add_run_arguments(parser)
     options = parser.parse_args(argv)
     configure_logging()

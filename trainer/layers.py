@@ -10,8 +10,8 @@ from keras import ops
 
 PACKAGE = "complete_the_look"
 
-_LEAST_SQUARE = 1e-14
-"""Of a vector's length, for it to have a direction."""
+_LEAST_SQUARED_LENGTH = 1e-14
+"""Of a vector that has a direction: what is shorter is taken for zeros."""
 
 
 def unit_vectors(vectors: keras.KerasTensor) -> keras.KerasTensor:
@@ -21,7 +21,7 @@ def unit_vectors(vectors: keras.KerasTensor) -> keras.KerasTensor:
     there XLA makes NaN of its infinity times zero.
     """
     square = ops.sum(ops.square(vectors), axis=-1, keepdims=True)
-    return vectors * ops.rsqrt(ops.maximum(square, _LEAST_SQUARE))
+    return vectors * ops.rsqrt(ops.maximum(square, _LEAST_SQUARED_LENGTH))
 
 
 @keras.saving.register_keras_serializable(PACKAGE)

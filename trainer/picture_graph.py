@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from trainer.backbones import IMAGE_PX
+from trainer.backbone_form import IMAGE_PX
 from trainer.pictures import PictureLimits
 
 _PRECISION_BITS = 22  # of Pillow's weights: 32 less 8 of a pixel and 2 to spare

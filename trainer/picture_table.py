@@ -19,7 +19,7 @@ from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.errors import CorruptRecordError, InputError
 from tfrecords_schema.records import decode_image, scene_key
 from tfrecords_schema.segments import SegmentStore, read_located
-from trainer.backbones import IMAGE_PX
+from trainer.backbone_form import IMAGE_PX
 from trainer.picture_views import (
     AS_IT_IS,
     View,

@@ -17,7 +17,7 @@ from etils import epath
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tfrecords_schema.errors import InputError
-from trainer.backbones import IMAGE_PX
+from trainer.backbone_form import IMAGE_PX
 
 FORMATS = ("JPEG", "PNG", "WEBP")
 PREPROCESSING = "square1"

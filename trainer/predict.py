@@ -23,6 +23,8 @@ from tfrecords_schema import storage
 from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root
+from trainer.chosen_model import choose_model, find_category
+from trainer.pictures import PictureLimits, read_picture
 from trainer.pointer import CHAMPION
 
 
@@ -32,17 +34,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(argv)
     if options.top < 1:
         raise InputError(f"--top {options.top} must be at least 1")
-    # TensorFlow takes seconds that a wrong option need not wait for.
-    from trainer.chosen_model import choose_model
-    from trainer.pictures import PictureLimits, read_picture
-    from trainer.prediction import find_category, predict, read_products, render_text
-    from trainer.prediction_page import ProductPictures, render_page
-
     images = [read_picture(path, PictureLimits()) for path in options.picture]
     names = [PurePath(path).name for path in options.picture]
     root = Root.of(options.root)
     chosen = choose_model(root, options.model)
     category = find_category(options.category, chosen)
+    # TensorFlow takes seconds that a wrong option need not wait for.
+    from trainer.prediction import predict, read_products, render_text
+    from trainer.prediction_page import ProductPictures, render_page
+
     dataset = options.catalog_dataset or chosen.manifest["dataset"]
     products = read_products(root, dataset, category)
     predictions = predict(root, chosen, category, products, options.top, names, images)

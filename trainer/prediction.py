@@ -24,27 +24,6 @@ from trainer.serving_graph import attention_grid
 from trainer.vectors import has_attention
 
 
-def find_category(name: str, chosen: ChosenModel) -> str:
-    """The model's category of that name, or the only one whose path ends in it.
-
-    Raises:
-        InputError: there is none, or there are several.
-    """
-    known: list[str] = chosen.manifest["categories"]
-    if name in known:
-        return name
-    ending = [path for path in known if path.rpartition("|")[2] == name]
-    if len(ending) == 1:
-        return ending[0]
-    if ending:
-        told = " or ".join(map(repr, ending))
-        raise InputError(f"--category {name!r} may mean {told}; give the whole path")
-    raise InputError(
-        f"--category {name!r} is none that model {chosen.run_id} knows: "
-        + ", ".join(map(repr, known))
-    )
-
-
 def read_products(root: Root, version: str, category: str) -> list[Product]:
     """A category's products in a data set's catalogue.
 

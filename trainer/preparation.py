@@ -15,7 +15,8 @@ from tfrecords_schema import storage
 from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from trainer.backbones import MODEL_FILE, load_model_file
+from trainer.backbone_form import MODEL_FILE
+from trainer.backbones import load_model_file
 from trainer.config import Input, Method, TrainConfig
 from trainer.feature_statistics import feature_statistics
 from trainer.features import FeatureReader

@@ -27,6 +27,7 @@ from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from trainer.gate import GATE_FILE, METRICS_FILE, metrics_digest
 from trainer.pointer import read_pointer, replace_pointer
+from trainer.vectors import why_unserved
 
 EXIT_SKIPPED = 99
 """Airflow's BashOperator marks a task that exits with 99 as skipped: the run goes on
@@ -127,10 +128,27 @@ def champion_content(
     }
 
 
+def champion_warning(manifest: Mapping[str, Any]) -> str | None:
+    """What a champion cannot be used for beside ranking, or None.
+
+    Args:
+        manifest: of the model.
+    """
+    obstacle = why_unserved(manifest)
+    if obstacle is None:
+        return None
+    return (
+        "ranks catalogues, but build_dataset --negative_strategy=hard, export_serving "
+        f"and predict refuse it: {obstacle}"
+    )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     started = time.monotonic()
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     add_run_arguments(parser)
     options = parser.parse_args(argv)
     configure_logging()
@@ -173,11 +191,14 @@ def _promote(root: Root, run_date: datetime.date) -> tuple[Decision, str]:
     champion = pointer.value["run_id"] if pointer.value else None
     decision = decide(verdict, pointer.value, run_date=run_date)
     if decision.action is Action.REPLACE:
+        warning = champion_warning(storage.read_manifest(root.model(run_id)))
         content = champion_content(
             run_id, champion, run_date=run_date, reasons=decision.reasons
         )
         replace_pointer(root.champion, content, read=pointer)
         _log.info("model %s replaces %s as champion", run_id, champion or "none")
+        if warning:
+            _log.warning("champion %s %s", run_id, warning)
         champion = run_id
     else:
         _log.info("champion stays %s, model %s:", champion or "none", run_id)

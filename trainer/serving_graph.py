@@ -106,8 +106,9 @@ class ServingModule(tf.Module):
         n = tf.size(images)
         pixels = decode_pictures(images, self.limits)
         # Convolutions of some processors fail where there is no picture at all.
-        blank = tf.zeros((tf.cast(n == 0, tf.int32), *pixels.shape[1:]), tf.uint8)
-        pixels = tf.cast(tf.concat([pixels, blank], axis=0), tf.float32)
+        blank = tf.zeros((1, *pixels.shape[1:]), pixels.dtype)
+        pixels = tf.cond(n > 0, lambda: pixels, lambda: blank)
+        pixels = tf.cast(pixels, tf.float32)
         outputs = self._backbone.value(pixels, training=False)
         return _as_cached(outputs["global"][:n]), _as_cached(outputs["regions"][:n])
 

@@ -17,7 +17,7 @@ from tfrecords_schema import storage
 from tfrecords_schema.codes import Split
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root
-from trainer.backbones import MODEL_FILE as BACKBONE_FILE
+from trainer.backbone_form import MODEL_FILE as BACKBONE_FILE
 from trainer.batches import check_shares
 from trainer.closed_form import fit_model
 from trainer.config import Input, Method, TrainConfig

@@ -8,7 +8,8 @@ import keras
 
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from trainer.backbones import MODEL_FILE, Backbone, keep
+from trainer.backbone_form import MODEL_FILE
+from trainer.backbones import Backbone, keep
 
 
 def stages(backbone: keras.Model) -> list[list[keras.layers.Layer]]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from beam_jobs.ranking.scorers import ProductBlock, finite_norms
 from trainer.config import Distance
-from trainer.distances import LEAST_SQUARE
+from trainer.distances import LEAST_SQUARED_DISTANCE
 
 _ENTRIES = 4_000_000  # regions × products of which there are scores at once: 16 MB
 _SUMMED = 2_000_000  # numbers of which distances are summed at once: 16 MB in float64
@@ -155,7 +155,7 @@ class PairDistances:
         cosines += 2
         if self._rule.squared:
             return cosines
-        np.maximum(cosines, LEAST_SQUARE, out=cosines)
+        np.maximum(cosines, LEAST_SQUARED_DISTANCE, out=cosines)
         return np.sqrt(cosines, out=cosines)
 
     def _softmax(self, cosines: np.ndarray) -> np.ndarray:

@@ -53,7 +53,9 @@ def write_report(root: Root, run_date: datetime.date) -> epath.Path:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `python -m beam_jobs.report`."""
-    parser = argparse.ArgumentParser(prog="beam_jobs.report", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="beam_jobs.report", description=__doc__, allow_abbrev=False
+    )
     cli.add_run_arguments(parser)
     options = parser.parse_args(argv)
     cli.configure_logging()

@@ -20,6 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m examples.lookbook",
         description="Draw a sample catalogue in the Shop-The-Look layout.",
+        allow_abbrev=False,
     )
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     parser.add_argument(

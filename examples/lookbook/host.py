@@ -137,6 +137,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m examples.lookbook.host",
         description="Serve the pictures of a Shop-The-Look folder on this machine.",
+        allow_abbrev=False,
     )
     parser.add_argument("--directory", type=Path, required=True, help="holds 400x/")
     parser.add_argument("--port", type=int, default=0, help="default: a free one")

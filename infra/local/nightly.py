@@ -59,7 +59,9 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     """Options, empty where `make` has none to pass on."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--data", default="", help="catalogue folder, or stl")
     parser.add_argument("--backbone", default="", help="name or .keras file")
     parser.add_argument("--root", default="", help="output root")

@@ -117,7 +117,7 @@ BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
 
 def main() -> None:
     """Run the benchmarks that were asked for."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     parser.add_argument("--only", default="", help="name of one row")
     only = parser.parse_args().only
     chosen = [run for names, run in BENCHMARKS.items() if not only or only in names]

@@ -12,7 +12,7 @@ import aiohttp
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Download every URL of a file, so many at once, and forget it."""
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--urls", type=Path, required=True)
     parser.add_argument("--connections", type=int, required=True)
     arguments = parser.parse_args(argv)

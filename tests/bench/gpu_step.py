@@ -73,7 +73,9 @@ class Figure:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--batch_sizes", default="64,512,4096", help="pairs in a step")
     parser.add_argument("--steps", type=int, default=50, help="in each of three rounds")
     parser.add_argument("--side", type=int, default=8192, help="of the bare matrices")

@@ -143,7 +143,7 @@ def read_pairs(file: Path) -> list[dict[str, object]]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--latency_ms", type=float, default=0.0)
     arguments = parser.parse_args()

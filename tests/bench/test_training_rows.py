@@ -135,7 +135,7 @@ def test_root_of_noise_is_trained_on_and_evaluated(tmp_path: Path) -> None:
 def test_share_of_evaluation_is_that_worked_out_by_hand(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seconds = {"trainer.task": iter((40, 50, 60)), "trainer.evaluate": iter((4, 1, 3))}
+    seconds = {"trainer.task": iter([50]), "trainer.evaluate": iter((4, 1, 2.5))}
     monkeypatch.setattr(
         evaluation_share,
         "run_measured",
@@ -143,7 +143,7 @@ def test_share_of_evaluation_is_that_worked_out_by_hand(
     )
     size = Size({Split.TRAIN: 4, Split.TEST: 2}, 400)
     (row,) = evaluation_share.evaluate_vs_train(size, SMALL)
-    # 4 / 40, 1 / 50 and 3 / 60: the middle one is half of the tenth that is allowed.
+    # 4 / 50, 1 / 50 and 2.5 / 50: the middle one is half of the tenth that is allowed.
     assert row.value == pytest.approx(5.0)
     assert row.ratio == pytest.approx(2.0)
 

@@ -20,6 +20,7 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from trainer import export_serving as command
 from trainer.serving import manifest_digest
+from trainer.serving_folder import CODE_VERSION, FOLDER
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +57,7 @@ def test_manifest_says_what_the_model_was_made_of(
     for name in ("run_id", "preset", "config", "dataset", "categories", "notes"):
         assert manifest[name] == trained[name]
     assert manifest["weights_sha256"] == trained["weights_sha256"]
-    assert manifest["code_version"] == {"train": 2, "export": command.CODE_VERSION}
+    assert manifest["code_version"] == {"train": 2, "export": CODE_VERSION}
     assert manifest["backbone"]["name"] == "tiny.keras"
     fingerprint = manifest["backbone"]["fingerprint"]
     assert f"{fingerprint}-{manifest['preprocessing']}" == trained["backbone"]
@@ -92,7 +93,7 @@ def test_complete_folder_is_left_as_it_is(copied: Root, folder: epath.Path) -> N
 
 
 def test_killed_export_is_done_anew(copied: Root) -> None:
-    left = copied.model(RUN_ID) / command.FOLDER
+    left = copied.model(RUN_ID) / FOLDER
     (left / "manifest.json").unlink()
     (left / "half-written").write_bytes(b"?")
     manifest = storage.read_manifest(command.export_serving(copied, RUN_ID))
@@ -107,7 +108,7 @@ def test_command_prints_the_folder_and_the_digest_of_its_manifest(
     copied: Root, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command.main(["--root", str(copied.path), "--run_date", DATE])
-    folder = copied.model(RUN_ID) / command.FOLDER
+    folder = copied.model(RUN_ID) / FOLDER
     printed = capsys.readouterr()
     assert printed.out == f"{folder}  manifest sha256 {manifest_digest(folder)}\n"
     assert printed.err.splitlines()[-1].endswith(
@@ -137,7 +138,7 @@ def test_export_that_was_made_before_the_evaluation_is_refused(copied: Root) -> 
     with pytest.raises(InputError, match=r"with metrics None.*remove the folder"):
         command.export_serving(copied, RUN_ID)
 
-    (copied.model(RUN_ID) / command.FOLDER).rmtree()
+    (copied.model(RUN_ID) / FOLDER).rmtree()
     manifest = storage.read_manifest(command.export_serving(copied, RUN_ID))
     assert manifest["metrics"] == {
         "dataset": DATASET,
@@ -153,11 +154,11 @@ def _changed_manifest(root: Root, **changes: str) -> None:
 
 
 def test_weights_that_are_not_those_of_the_manifest_are_refused(copied: Root) -> None:
-    (copied.model(RUN_ID) / command.FOLDER).rmtree()
+    (copied.model(RUN_ID) / FOLDER).rmtree()
     _changed_manifest(copied, weights_sha256="0" * 64)
     with pytest.raises(InputError, match=r"model\.keras has weights .*0{64}"):
         command.export_serving(copied, RUN_ID)
-    assert not (copied.model(RUN_ID) / command.FOLDER).exists()
+    assert not (copied.model(RUN_ID) / FOLDER).exists()
 
 
 def test_model_for_pictures_prepared_otherwise_is_refused(copied: Root) -> None:

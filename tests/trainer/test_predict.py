@@ -25,11 +25,11 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import product_key, scene_key
 from trainer import predict
-from trainer.chosen_model import choose_model
+from trainer.chosen_model import choose_model, find_category
 from trainer.export import load_model
 from trainer.features import FeatureReader
 from trainer.nearest import Product, RankedProduct
-from trainer.prediction import find_category, render_text
+from trainer.prediction import render_text
 from trainer.prediction_page import (
     Prediction,
 )

@@ -30,7 +30,9 @@ def judged(
     date: str,
     compared_with: str | None,
     promoted: bool = True,
+    config: dict[str, Any] | None = None,
 ) -> None:
+    storage.write_manifest(root.model(run_id), {"config": config or {}})
     storage.write_json(root.model(run_id) / "metrics.json", {"of": run_id})
     data = (root.model(run_id) / "metrics.json").read_bytes()
     content = {
@@ -72,6 +74,28 @@ def test_first_model_becomes_champion(root: Root) -> None:
         "promoted_because": REASONS,
     }
     assert receipt.outputs == {"champion": "r1"}
+
+
+@pytest.mark.parametrize(
+    ("config", "warned"),
+    [
+        ({}, False),
+        ({"method": "closed_form"}, False),
+        ({"model": {"squared": False}}, True),
+        ({"model": {"attention": "product"}}, True),
+    ],
+)
+def test_champion_without_query_vectors_is_warned_of(
+    root: Root, config: dict[str, Any], warned: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    judged(root, "r1", date="2026-11-20", compared_with=None, config=config)
+    run(root, "2026-11-20")
+    assert champion(root)["run_id"] == "r1"
+    told = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
+    assert len(told) == warned
+    for line in told:
+        assert "champion r1 ranks catalogues, but build_dataset --negative" in line
+        assert "is no inner product" in line
 
 
 def test_next_model_replaces_the_champion_and_names_it(root: Root) -> None:

@@ -34,6 +34,7 @@ from trainer.export import ExportedModel, load_model
 from trainer.features import FeatureReader
 from trainer.pictures import PictureLimits
 from trainer.serving import ServingModel, load_serving
+from trainer.serving_folder import FOLDER
 from trainer.serving_graph import ServingModule, attention_grid
 
 # Exports a root, and reads the export of another one with TensorFlow alone.
@@ -161,7 +162,7 @@ def test_same_bytes_and_numbers_in_another_process(root: Root, tmp_path: Path) -
     pictures, out = tmp_path / "pictures", tmp_path / "out.npz"
     pictures.write_text("\n".join(data.hex() for data in jpegs))
     roots = [without_export(root, tmp_path / name) for name in "ab"]
-    folders = [copy.model(RUN_ID) / command.FOLDER for copy in roots]
+    folders = [copy.model(RUN_ID) / FOLDER for copy in roots]
     first = ["--root", roots[0].path, "--run_date", DATE]
     python("-m", "trainer.export_serving", *first, hash_seed="1")
     second = [roots[1].path, folders[0], pictures, HATS, out]
