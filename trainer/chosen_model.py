@@ -6,6 +6,7 @@ Without TensorFlow: a wrong name is told at once.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from trainer.backbone_form import MODEL_FILE
 from trainer.pictures import PREPROCESSING
 from trainer.pointer import CHAMPION, read_pointer
 from trainer.vectors import why_unserved
+
+_RUN_ID = re.compile(r"\w[\w.-]*")  # and no path to somewhere else
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -50,6 +53,11 @@ def choose_model(root: Root, name: str) -> ChosenModel:
         InputError: there is no such model, no champion, or the model's features were
             made from other pixels than this code makes, or it has none.
     """
+    if not _RUN_ID.fullmatch(name):
+        raise InputError(
+            f"--model {name!r} is no run id; they are the names of the folders under "
+            f"{root.path / 'models'}"
+        )
     run_id = _champion(root) if name == CHAMPION else name
     folder = root.model(run_id)
     if not folder.exists():

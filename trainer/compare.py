@@ -33,6 +33,7 @@ from trainer.backbone_form import GRID
 from trainer.comparison_files import draw_chart, write_table
 from trainer.config import TrainConfig
 from trainer.features import FeatureReader
+from trainer.grids import check_grid
 from trainer.source import Source
 from trainer.strategy import Where, parse_where
 from trainer.variants import (
@@ -155,8 +156,8 @@ def _that_can_train(
     """Those that the features are fine enough for, and why not the others.
 
     Raises:
-        InputError: the reference would not be the published model, or a model would
-            have features of its own.
+        InputError: the reference would not be the published model or cannot be trained,
+            or a model would have features of its own.
     """
     _, n_regions, _ = FeatureReader(root.feature_store(source.features)).dims
     side = math.isqrt(n_regions)
@@ -174,6 +175,8 @@ def _that_can_train(
                 f"{variant.name} is published with {GRID} × {GRID}; add --set "
                 f"model.grid={GRID}"
             )
+        if variant is REFERENCE:
+            check_grid(n_regions, grid)
         if grid is not None and grid > side:
             left_out[variant.name] = f"the features' regions are {side} × {side}"
         else:

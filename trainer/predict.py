@@ -34,6 +34,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = _parser().parse_args(argv)
     if options.top < 1:
         raise InputError(f"--top {options.top} must be at least 1")
+    out = epath.Path(options.out)
+    if out.is_dir():
+        raise InputError(f"--out {out} is a folder; name the page to write in it")
     images = [read_picture(path, PictureLimits()) for path in options.picture]
     names = [PurePath(path).name for path in options.picture]
     root = Root.of(options.root)
@@ -54,10 +57,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         manifest=chosen.manifest,
         pictures=ProductPictures(root.image_store),
     )
-    storage.write_atomic(epath.Path(options.out), page.encode())
+    try:
+        storage.write_atomic(out, page.encode())
+    except OSError as error:
+        raise InputError(f"--out {out} cannot be written: {error}") from None
     for prediction in predictions:
         print(render_text(prediction, category, len(products)), end="\n\n")
-    print(f"page: {options.out}")
+    print(f"page: {out}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -145,7 +145,7 @@ class TrainState:
         try:
             status = self._checkpoint.restore(path)
             status.assert_existing_objects_matched().assert_consumed()
-        except (AssertionError, ValueError, tf.errors.OpError) as error:
+        except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
             raise InputError(
                 f"checkpoint {path} is not of this configuration or version of the "
                 f"trainer, or is broken; remove its folder to begin anew: {error}"

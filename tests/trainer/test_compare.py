@@ -115,6 +115,7 @@ def test_no_receipt_is_left_that_a_nightly_run_would_go_by(
         (["--seeds=0"], "--seeds 0"),
         (["--set=model.depth=3"], "'depth'"),
         (["--strategy=hosts"], "--strategy hosts"),
+        (["--variants=siamese", "--set=model.grid=3"], "model.grid=3 is finer"),
         (["--variants=siamese", "--set=projection.dim=9"], "projection.dim=9 has no"),
         (
             [

@@ -148,6 +148,15 @@ def test_option_that_cannot_be_met_is_named(
     assert not out.exists()
 
 
+def test_page_that_cannot_be_written_is_told_with_its_option(
+    root: Root, photo: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("no folder")
+    options = ("--picture", str(photo), "--category", SHOES)
+    with pytest.raises(InputError, match=r"--out .*file/page.html cannot be written"):
+        run(root, *options, out=tmp_path / "file" / "page.html")
+
+
 def test_category_without_products_is_named(
     root: Root, photo: Path, tmp_path: Path
 ) -> None:

@@ -260,6 +260,16 @@ def test_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
         run(tmp_path, "model.local_units=12")
 
 
+def test_checkpoint_that_lost_its_end_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_at(3, tmp_path, monkeypatch)
+    for data in (tmp_path / "checkpoints").glob("*.data*"):
+        data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"is broken; remove its folder"):
+        run(tmp_path)
+
+
 def test_loss_that_is_no_number_once_is_rolled_back_with_half_the_rate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

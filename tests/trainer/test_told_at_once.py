@@ -36,6 +36,13 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("export_serving --root=root --model=r9", "--model r9: root/models/r9"),
         ("export_serving --root=root --model=r2", "is no inner product"),
+        ("export_serving --root=root --model=", "--model '' is no run id; they are"),
+        ("export_serving --root=root --model=../x", "--model '../x' is no run id"),
+        (
+            "predict --root=root --model=r1 --picture=photo.jpg --category=Hats "
+            "--out=root",
+            "--out root is a folder",
+        ),
         ("export_serving --root=root --run_date=2026", "--run_date '2026'"),
         (
             "predict --root=root --model=r1 --picture=photo.jpg --category=Shoes "
