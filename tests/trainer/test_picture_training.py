@@ -194,6 +194,13 @@ def test_receipt_of_a_tuned_model_names_its_own_features(
     assert receipt.outputs["features"] == tuned["backbone"]
 
 
+def test_grid_finer_than_the_backbone_s_regions_is_refused(tmp_path: Path) -> None:
+    root = make_root(tmp_path)
+    with pytest.raises(InputError, match=r"model.grid=8 is finer .* 7 × 7"):
+        train(root, PICTURES, "model.grid=8", "model.standardize=false")
+    assert not (root.path / "models").exists()
+
+
 def test_more_stages_than_the_backbone_has_are_refused(root: Root) -> None:
     with pytest.raises(InputError, match=r"trainable_stages 3 is more .* has: 2"):
         train(root, PICTURES, "pictures.trainable_stages=3")
