@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from typing import Any
 
@@ -89,7 +89,7 @@ def _count(parameters: int) -> str:
 def draw_chart(figures: Mapping[str, Any]) -> str:
     """SVG: binary accuracy of every variant with its interval.
 
-    Rings are the lowest and the highest seed.
+    Rings are the lowest and the highest seed; an arrow is what is left of the axis.
 
     Args:
         figures: of `comparison.json`.
@@ -103,8 +103,7 @@ def draw_chart(figures: Mapping[str, Any]) -> str:
     high = max(figure["high"] for figure in drawn) + 0.01
 
     def place(value: float) -> float:
-        inside = min(max(value, low), high)
-        return _NAME_PX + _PLOT_PX * (inside - low) / (high - low)
+        return _NAME_PX + _PLOT_PX * (value - low) / (high - low)
 
     parts, top = [], _MARGIN_PX
     for group, rows in groups.items():
@@ -137,20 +136,34 @@ def draw_chart(figures: Mapping[str, Any]) -> str:
     )
 
 
-def _chart_row(row: Mapping[str, Any], top: int, place: Any) -> list[str]:
+def _chart_row(
+    row: Mapping[str, Any], top: int, place: Callable[[float], float]
+) -> list[str]:
     figure = row["figures"]["binary_accuracy"]
-    middle = top - 4
     return [
         _text(_NAME_PX - 10, top, row["variant"], anchor="end"),
-        f'<line x1="{place(figure["low"]):.1f}" x2="{place(figure["high"]):.1f}" '
-        f'y1="{middle}" y2="{middle}" stroke="#8aa" stroke-width="2"/>',
         *(
-            f'<circle cx="{place(figure[end]):.1f}" cy="{middle}" r="2.5" '
+            [_text(_NAME_PX, top, "←")]
+            if place(figure["value"]) < _NAME_PX
+            else _drawn(figure, top - 4, place)
+        ),
+        _text(_NAME_PX + _PLOT_PX + 10, top, f"{figure['value']:.3f}"),
+    ]
+
+
+def _drawn(
+    figure: Mapping[str, float], y: int, place: Callable[[float], float]
+) -> list[str]:
+    left = max(place(figure["low"]), _NAME_PX)
+    return [
+        f'<line x1="{left:.1f}" x2="{place(figure["high"]):.1f}" '
+        f'y1="{y}" y2="{y}" stroke="#8aa" stroke-width="2"/>',
+        *(
+            f'<circle cx="{max(place(figure[end]), _NAME_PX):.1f}" cy="{y}" r="2.5" '
             'fill="#fff" stroke="#246"/>'
             for end in ("least", "most")
         ),
-        f'<circle cx="{place(figure["value"]):.1f}" cy="{middle}" r="4" fill="#246"/>',
-        _text(_NAME_PX + _PLOT_PX + 10, top, f"{figure['value']:.3f}"),
+        f'<circle cx="{place(figure["value"]):.1f}" cy="{y}" r="4" fill="#246"/>',
     ]
 
 

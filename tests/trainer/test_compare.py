@@ -200,6 +200,10 @@ def test_chart_is_svg_with_every_variant() -> None:
     texts = [element.text for element in chart.iter("{http://www.w3.org/2000/svg}text")]
     for name in ("paper", "q", "random", "0.438", "0.875"):
         assert name in texts
+    # The axis begins at 0.44, which is right of `paper` alone.
+    assert texts.count("←") == 1
+    circles = chart.iter("{http://www.w3.org/2000/svg}circle")
+    assert min(float(circle.attrib["cx"]) for circle in circles) >= 190
 
 
 def test_variants_have_names_of_their_own_and_differ() -> None:
