@@ -1,1 +1,1 @@
-"""What `publish` is made of: loads, checks and the local warehouse."""
+"""What `publish` and `approve` are made of: loads, checks, swaps, two warehouses."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import itertools
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO, Any
 
 import requests
@@ -18,7 +19,9 @@ from google.api_core import exceptions
 from google.api_core.retry import Retry
 from google.cloud import bigquery
 
+from beam_jobs.publishing.publication import json_value
 from tfrecords_schema.errors import InputError
+from tfrecords_schema.tables import ColumnType
 
 _REASONS = frozenset(
     {
@@ -37,6 +40,13 @@ _TRANSIENT = (
 )
 # How BigQuery says that another transaction was first.
 _CONFLICT = "due to concurrent update"
+_PARAMETER_TYPES = {
+    bool: ColumnType.BOOL,
+    int: ColumnType.INT64,
+    float: ColumnType.FLOAT64,
+    str: ColumnType.STRING,
+    datetime.date: ColumnType.DATE,
+}
 
 
 def is_transient(error: BaseException) -> bool:
@@ -211,6 +221,21 @@ class Jobs:
 
         with explained(f"run the query {sql.strip().splitlines()[0]} …"):
             return self.retry(try_once)()
+
+    def json_rows(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of a query with parameters, as JSON values.
+
+        Raises:
+            InputError: BigQuery refused it.
+        """
+        parameters = [
+            bigquery.ScalarQueryParameter(name, _PARAMETER_TYPES[type(value)], value)
+            for name, value in values.items()
+        ]
+        return [
+            {name: json_value(value) for name, value in row.items()}
+            for row in self.query(sql, parameters)
+        ]
 
 
 def _load_config(schema: Sequence[bigquery.SchemaField]) -> bigquery.LoadJobConfig:

@@ -271,3 +271,17 @@ def require_passed(checked: Sequence[Checked]) -> None:
             f"{len(failed)} check(s) failed for {run_date}, nothing was published: "
             + "; ".join(map(str, failed))
         )
+
+
+def require_rows(
+    table: PublishedTable, found: int, expected: int, what: str, where: str
+) -> None:
+    """Hold what came out of a copy against what went in.
+
+    Raises:
+        RuntimeError: rows were lost, or have slipped in.
+    """
+    if found != expected:
+        raise RuntimeError(
+            f"{table.name}: {found} rows were {what}, but {expected} are {where}"
+        )

@@ -192,12 +192,12 @@ def test_publish_killed_in_the_transaction_changes_nothing(root: Root) -> None:
         "import os, sys\n"
         "from beam_jobs import publish\n"
         "from beam_jobs.publishing import warehouse\n"
-        "original = warehouse._require_equal\n"
+        "original = warehouse.require_rows\n"
         "def kill(table, *arguments):\n"
         "    if table.name == 'model_evaluations' and 'published' in arguments:\n"
         "        os._exit(9)\n"
         "    original(table, *arguments)\n"
-        "warehouse._require_equal = kill\n"
+        "warehouse.require_rows = kill\n"
         "publish.main(sys.argv[1:])\n"
     )
     options = ["--root", str(root.path), "--run_date", TUESDAY.isoformat()]

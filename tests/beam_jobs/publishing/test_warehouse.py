@@ -475,7 +475,7 @@ def test_publish_that_breaks_off_in_the_transaction_leaves_everything(
 ) -> None:
     publish_all(path, TUESDAY)
     before = content(path)
-    original = warehouse_module._require_equal
+    original = warehouse_module.require_rows
 
     def break_off(table: Any, *arguments: Any) -> None:
         # The third table: two have been replaced, and this one too.
@@ -483,7 +483,7 @@ def test_publish_that_breaks_off_in_the_transaction_leaves_everything(
             raise error
         original(table, *arguments)
 
-    monkeypatch.setattr(warehouse_module, "_require_equal", break_off)
+    monkeypatch.setattr(warehouse_module, "require_rows", break_off)
     loads = [
         make_load("rankings", [dict(row, run_id="r2") for row in ranking_rows()]),
         make_load("model_evaluations", evaluation_rows()[:1]),
@@ -503,7 +503,7 @@ def test_publish_counts_what_it_replaced(path: epath.Path) -> None:
         )
         checked = warehouse.run_checks(staged)
         # A row that slips in after the checks.
-        warehouse._connection.execute(
+        warehouse._session.execute(
             f"DELETE FROM {staged.relations['table']} WHERE image_id = 'scene-1'"
         )
         with pytest.raises(RuntimeError, match="19 rows were published, but 20 are"):

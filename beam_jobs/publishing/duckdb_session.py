@@ -1,0 +1,106 @@
+"""A connection to the local warehouse's file: statements, transactions, names."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import duckdb
+import pyarrow.dataset as ds
+from etils import epath
+
+from beam_jobs.publishing.publication import json_value
+from tfrecords_schema.errors import InputError
+from tfrecords_schema.tables import quoted
+
+_SOURCE = "arrow_source"
+
+
+class Session:
+    """An open DuckDB file.
+
+    Attributes:
+        connection: to it.
+    """
+
+    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+        self.connection = connection
+
+    def execute(self, sql: str, values: Mapping[str, Any] | None = None) -> None:
+        """Run a statement for what it does."""
+        self.connection.execute(sql, dict(values or {}))
+
+    def scalar(self, query: str, values: Mapping[str, Any] | None = None) -> int:
+        """The one number that a query gives."""
+        return self.connection.execute(query, dict(values or {})).fetchall()[0][0]
+
+    def rows(self, query: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of a query, as JSON values."""
+        cursor = self.connection.execute(query, dict(values))
+        names = [column[0] for column in cursor.description]
+        return [
+            dict(zip(names, map(json_value, row), strict=True))
+            for row in cursor.fetchall()
+        ]
+
+    def tables_in(self, schema: str) -> list[str]:
+        """Names of the tables of a schema, ascending."""
+        rows = self.connection.execute(
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name = $schema "
+            "AND database_name = current_database() ORDER BY table_name",
+            {"schema": schema},
+        )
+        return [name for (name,) in rows.fetchall()]
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """All statements of the context, or, where it ends in an error, none."""
+        self.connection.begin()
+        try:
+            yield
+        except BaseException:
+            self.connection.rollback()
+            raise
+        self.connection.commit()
+
+    @contextlib.contextmanager
+    def registered(self, rows: ds.Dataset) -> Iterator[str]:
+        """A name by which a query can read rows, for as long as the context lasts."""
+        self.connection.register(_SOURCE, rows)
+        try:
+            yield quoted(_SOURCE)
+        finally:
+            self.connection.unregister(_SOURCE)
+
+
+@contextlib.contextmanager
+def open_session(path: epath.Path) -> Iterator[Session]:
+    """Open a file, or make it, for as long as the context lasts.
+
+    Raises:
+        InputError: it is not local, is open elsewhere or is no DuckDB file.
+    """
+    if "://" in str(path):
+        raise InputError(
+            f"the DuckDB warehouse {path} must be a local file; set --root to a "
+            "folder of this machine"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = _connect(path)
+    try:
+        yield Session(connection)
+    finally:
+        connection.close()
+
+
+def _connect(path: epath.Path) -> duckdb.DuckDBPyConnection:
+    try:
+        return duckdb.connect(str(path))
+    except duckdb.IOException as error:
+        if "lock" in str(error):
+            raise InputError(
+                f"the warehouse {path} is open in another process; close it there and "
+                f"run this date again ({error})"
+            ) from None
+        raise InputError(f"the warehouse {path} cannot be opened: {error}") from None
