@@ -1,7 +1,7 @@
 """Decide about a staged date: swap it in, reject it, or put back what was swapped out.
 
 `publish --stage_only` leaves the rows and the request; see `publishing.approval`. What
-a swap replaces is kept until the next swap, or until `--drop_backup`.
+a swap replaces is kept until the date's next swap, or until `--drop_backup`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from beam_jobs.publishing.approval import (
     Decision,
     decide,
     read_request,
+    replaced_states,
     require_unchanged,
     require_waiting,
     staged_tables,
@@ -46,7 +47,9 @@ def approve(root: Root, run_date: datetime.date, *, by: str) -> dict[str, int]:
         staged = staged_tables(request)
         checked = [target.run_checks(item) for item in staged]
         tables = list(published_tables().values())
-        rows = target.publish(checked, tables=tables, back_up=True)
+        rows = target.publish(
+            checked, tables=tables, replacing=replaced_states(request)
+        )
         decide(root, request, Decision.APPROVED, by=by)
         target.discard(staged)
     return rows
@@ -65,28 +68,38 @@ def reject(root: Root, run_date: datetime.date, *, by: str) -> None:
     decide(root, request, Decision.REJECTED, by=by)
 
 
-def roll_back(root: Root, run_date: datetime.date, *, by: str) -> dict[str, int]:
-    """Put back what the last swap of a date replaced.
+def roll_back(
+    root: Root, run_date: datetime.date, *, by: str, discard_newer: bool = False
+) -> dict[str, int]:
+    """Put back what the approved swap of a date replaced.
 
     The backup alone tells whether there was a swap: a process may have been killed
     before it wrote its decision, and the date may have been staged again since.
+
+    Args:
+        root: the storage root.
+        run_date: the date.
+        by: who decides.
+        discard_newer: whether to do so where the date was published again since the
+            swap.
 
     Returns:
         Rows put back, by table.
 
     Raises:
-        InputError: no backup of the date is kept.
+        InputError: no backup of the date is kept, or the date was published again.
     """
     request = read_request(root, run_date)
     with open_target(warehouse_address(root, request)) as target:
-        rows = target.rollback(run_date, list(published_tables().values()))
+        tables = list(published_tables().values())
+        rows = target.rollback(run_date, tables, discard_newer=discard_newer)
         target.discard(staged_tables(request))
     decide(root, request, Decision.ROLLED_BACK, by=by)
     return rows
 
 
 def drop_backup(root: Root, run_date: datetime.date) -> list[str]:
-    """Drop what the last swap of a date replaced; it cannot be rolled back any more.
+    """Drop what the swap of a date replaced; it cannot be rolled back any more.
 
     Returns:
         Names of the tables dropped.
@@ -113,14 +126,26 @@ def main(argv: Sequence[str] | None = None) -> None:
         "drop_backup": "drop what is kept for --rollback",
     }.items():
         action.add_argument(f"--{name}", action="store_true", help=text)
+    parser.add_argument(
+        "--discard_newer",
+        action="store_true",
+        help="with --rollback: also where the date was published again since",
+    )
     arguments = parser.parse_args(argv)
+    if arguments.discard_newer and not arguments.rollback:
+        parser.error("--discard_newer belongs to --rollback")
     cli.configure_logging()
     root, run_date = Root.of(arguments.root), parse_run_date(arguments.run_date)
     if arguments.reject:
         reject(root, run_date, by=arguments.by)
         logger.info("%s was rejected, its staging tables are dropped", run_date)
     elif arguments.rollback:
-        rows = roll_back(root, run_date, by=arguments.by)
+        rows = roll_back(
+            root,
+            run_date,
+            by=arguments.by,
+            discard_newer=arguments.discard_newer,
+        )
         logger.info("%s is as before the swap: %s", run_date, rows)
     elif arguments.drop_backup:
         logger.info("dropped %s", drop_backup(root, run_date))

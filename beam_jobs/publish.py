@@ -18,7 +18,11 @@ from typing import Any
 
 from etils import epath
 
-from beam_jobs.publishing.approval import withdraw_request, write_request
+from beam_jobs.publishing.approval import (
+    decision_note,
+    withdraw_request,
+    write_request,
+)
 from beam_jobs.publishing.image_loads import image_status_load
 from beam_jobs.publishing.loads import (
     attention_load,
@@ -27,7 +31,12 @@ from beam_jobs.publishing.loads import (
 )
 from beam_jobs.publishing.publication import Checked, Load, require_passed
 from beam_jobs.publishing.run_loads import dataset_load, run_loads
-from beam_jobs.publishing.target import Target, address_of, open_target
+from beam_jobs.publishing.target import (
+    Target,
+    absolute_address,
+    address_of,
+    open_target,
+)
 from tfrecords_schema import cli, storage
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
@@ -63,6 +72,7 @@ def publish(
     """
     started = time.monotonic()
     loads = list(find_loads(root, run_date))
+    warehouse = absolute_address(warehouse)
     address = address_of(root, warehouse)
     with open_target(address) as target:
         if stage_only:
@@ -77,17 +87,17 @@ def publish(
         if stage_only:
             _keep_only_passed(target, checked)
             target.ensure_tables(tables)
-            rows = write_request(root, target, checked, warehouse=warehouse)
+            request = write_request(root, target, checked, warehouse=warehouse)
+            notes = [decision_note(request)]
         else:
-            rows = target.publish(checked, tables=tables)
+            target.publish(checked, tables=tables)
+            notes = []
     receipt = _receipt(
         checked,
-        rows,
         outputs={"warehouse": warehouse or root.warehouse.name},
         seconds=time.monotonic() - started,
+        notes=notes,
     )
-    if stage_only:
-        receipt = _waiting(receipt, run_date)
     for note in receipt.notes:
         logger.warning(note)
     root.write_receipt(run_date, receipt)
@@ -108,24 +118,17 @@ def _done(stage_only: bool) -> str:
     return "staged" if stage_only else "published"
 
 
-def _waiting(receipt: Receipt, run_date: datetime.date) -> Receipt:
-    note = (
-        f"nothing was published: {run_date} waits for python -m beam_jobs.approve, see "
-        f"runs/{run_date}/approval.json"
-    )
-    return dataclasses.replace(receipt, notes=(note, *receipt.notes))
-
-
 def _receipt(
     checked: Sequence[Checked],
-    rows: Mapping[str, int],
     *,
     outputs: dict[str, str],
     seconds: float,
+    notes: Sequence[str],
 ) -> Receipt:
+    rows = {item.staged.table.name: item.staged.rows for item in checked}
     results = sum(len(item.results) for item in checked)
     warned = [str(result) for item in checked for result in item.broken(Severity.WARN)]
-    notes = [] if "rankings" in rows else [_NOT_RANKED]
+    not_ranked = [] if "rankings" in rows else [_NOT_RANKED]
     return Receipt(
         stage=Stage.PUBLISH,
         outputs=outputs,
@@ -135,7 +138,7 @@ def _receipt(
             "checks_warned": len(warned),
         },
         seconds=seconds,
-        notes=(*notes, *(f"warning: {text}" for text in warned)),
+        notes=(*notes, *not_ranked, *(f"warning: {text}" for text in warned)),
     )
 
 

@@ -6,20 +6,26 @@ staging tables again, so that another process can check them once more and swap.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
 
+from beam_jobs.publishing.partition_state import (
+    PartitionState,
+    state_query,
+    why_changed,
+)
 from beam_jobs.publishing.publication import Checked, Staged
 from beam_jobs.publishing.target import Target, address_of
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
-from tfrecords_schema.layout import Root
+from tfrecords_schema.layout import Root, Stage
 from tfrecords_schema.table_folders import published_tables
-from tfrecords_schema.tables import PublishedTable, render_sql
+from tfrecords_schema.tables import render_sql
 
 
 class Decision(enum.StrEnum):
@@ -73,10 +79,13 @@ SELECT
 FROM lists
 """
 
-_ROWS = "SELECT COUNT(*) AS row_count FROM {{ table }} WHERE run_date = @run_date"
-_VERSIONS = """
-SELECT DISTINCT run_id FROM {{ table }} WHERE run_date = @run_date ORDER BY run_id
-"""
+_NOTES = {
+    Decision.WAITING: "nothing was published: {run_date} waits for python -m "
+    "beam_jobs.approve, see runs/{run_date}/approval.json",
+    Decision.APPROVED: "{run_date} was published as {by} approved it",
+    Decision.REJECTED: "nothing was published: {by} rejected {run_date}",
+    Decision.ROLLED_BACK: "{run_date} is as before its swap: {by} rolled it back",
+}
 
 
 def request_path(root: Root, run_date: datetime.date) -> epath.Path:
@@ -95,11 +104,18 @@ def withdraw_request(root: Root, run_date: datetime.date) -> None:
 
 def write_request(
     root: Root, target: Target, checked: Sequence[Checked], *, warehouse: str
-) -> dict[str, int]:
+) -> dict[str, Any]:
     """Write down what an approval would change.
 
+    Args:
+        root: the storage root.
+        target: the open warehouse.
+        checked: what is staged.
+        warehouse: its address, which means the same wherever the approval is run;
+            empty for the root's own file.
+
     Returns:
-        Staged rows, by table.
+        What was written.
     """
     staged = [item.staged for item in checked]
     run_date = staged[0].run_date
@@ -118,14 +134,13 @@ def write_request(
         ],
     }
     storage.write_json(request_path(root, run_date), request)
-    return {item.table.name: item.rows for item in staged}
+    return request
 
 
 def _table_entry(target: Target, staged: Staged) -> dict[str, Any]:
     return {
-        "rows_before": published_state(target, staged.table, staged.run_date),
-        "rows_after": staged.rows,
-        "runs_after": _staged_state(target, staged)["runs"],
+        "before": dataclasses.asdict(_published_state(target, staged)),
+        "after": dataclasses.asdict(_staged_state(target, staged)),
         "relations": dict(staged.relations),
         "parameters": {
             name: value
@@ -135,28 +150,18 @@ def _table_entry(target: Target, staged: Staged) -> dict[str, Any]:
     }
 
 
-def published_state(
-    target: Target, table: PublishedTable, run_date: datetime.date
-) -> dict[str, Any]:
-    """How many rows of a date are published, and of which runs."""
-    return _state(target, table, target.relation(table), run_date)
+def _published_state(target: Target, staged: Staged) -> PartitionState:
+    return _state(target, staged, target.relation(staged.table))
 
 
-def _staged_state(target: Target, staged: Staged) -> dict[str, Any]:
-    return _state(target, staged.table, staged.relations["table"], staged.run_date)
+def _staged_state(target: Target, staged: Staged) -> PartitionState:
+    return _state(target, staged, staged.relations["table"])
 
 
-def _state(
-    target: Target, table: PublishedTable, relation: str, run_date: datetime.date
-) -> dict[str, Any]:
-    relations = {"table": relation}
-    values = {"run_date": run_date}
-    (counted,) = target.query(render_sql(_ROWS, relations), values)
-    runs = []
-    if "run_id" in table.column_names:
-        found = target.query(render_sql(_VERSIONS, relations), values)
-        runs = [row["run_id"] for row in found]
-    return {"rows": counted["row_count"], "runs": runs}
+def _state(target: Target, staged: Staged, relation: str) -> PartitionState:
+    query = state_query(staged.table, relation, staged.run_date)
+    (found,) = target.query(query, {})
+    return PartitionState.of(found)
 
 
 def _lists_changed(target: Target, staged: Sequence[Staged]) -> dict[str, int] | None:
@@ -207,7 +212,7 @@ def staged_tables(request: dict[str, Any]) -> list[Staged]:
     return [
         Staged(
             table=published_tables()[name],
-            rows=entry["rows_after"],
+            rows=entry["after"]["rows"],
             run_date=run_date,
             relations=entry["relations"],
             parameters={**entry["parameters"], "run_date": run_date},
@@ -216,42 +221,76 @@ def staged_tables(request: dict[str, Any]) -> list[Staged]:
     ]
 
 
+def replaced_states(request: dict[str, Any]) -> dict[str, PartitionState]:
+    """What a person saw published, by table; the swap replaces that and no other."""
+    return {
+        name: PartitionState.of(entry["before"])
+        for name, entry in request["tables"].items()
+    }
+
+
 def require_unchanged(target: Target, request: dict[str, Any]) -> None:
     """Refuse a request whose staging or published rows are others than it says.
 
     Raises:
         InputError: naming the table, and what to do.
     """
+    before = replaced_states(request)
     for staged in staged_tables(request):
         name = staged.table.name
         if gone := target.missing(staged.relations.values()):
             raise InputError(f"staging table {gone[0]} is gone; stage the date again")
         found = _staged_state(target, staged)
-        if found["rows"] != staged.rows:
+        wanted = PartitionState.of(request["tables"][name]["after"])
+        if found != wanted:
             raise InputError(
-                f"{name}: {found['rows']} rows are staged, the request says "
-                f"{staged.rows}; stage the date again"
+                f"{name}: staged is {found}, the request says {wanted}"
+                f"{_beside_words(found, wanted)}; stage the date again"
             )
-        entry = request["tables"][name]
-        if found["runs"] != entry["runs_after"]:
+        now = _published_state(target, staged)
+        if now != before[name]:
             raise InputError(
-                f"{name}: rows of runs {found['runs']} are staged, the request says "
-                f"{entry['runs_after']}; stage the date again"
+                f"{why_changed(staged.table, staged.run_date, before[name])}. Now it "
+                f"is {now}{_beside_words(now, before[name])}; stage the date again"
             )
-        before = entry["rows_before"]
-        now = published_state(target, staged.table, staged.run_date)
-        if now != before:
-            raise InputError(
-                f"{name}: what is published for {staged.run_date} has changed since it "
-                f"was staged ({before} then, {now} now); stage the date again"
-            )
+
+
+def _beside_words(found: PartitionState, wanted: PartitionState) -> str:
+    """What differs where the words for both states are the same."""
+    return " with other content" if str(found) == str(wanted) else ""
 
 
 def decide(root: Root, request: dict[str, Any], decision: Decision, *, by: str) -> None:
-    """Write down what has become of a request."""
+    """Write down what has become of a request, in the date's receipt as well."""
     run_date = datetime.date.fromisoformat(request["run_date"])
     decided = {**request, "decision": decision, "decided_by": by}
+    # The receipt first: what it says then is so, should the process be killed between.
+    _note(root, run_date, request=request, decided=decided)
     storage.write_json(request_path(root, run_date), decided)
+
+
+def decision_note(request: Mapping[str, Any]) -> str:
+    """What a receipt says about a request."""
+    note = _NOTES[Decision(request["decision"])]
+    return note.format(run_date=request["run_date"], by=request["decided_by"])
+
+
+def _note(
+    root: Root,
+    run_date: datetime.date,
+    *,
+    request: Mapping[str, Any],
+    decided: Mapping[str, Any],
+) -> None:
+    """Put a decision in the place of an earlier one in the receipt of publishing."""
+    receipt = root.find_receipt(run_date, Stage.PUBLISH)
+    if receipt is None:
+        return
+    old, new = decision_note(request), decision_note(decided)
+    if decided["decision"] == Decision.REJECTED and old not in receipt.notes:
+        return  # The receipt is of a later run, of which nothing was rejected.
+    others = [note for note in receipt.notes if note not in (old, new)]
+    root.write_receipt(run_date, dataclasses.replace(receipt, notes=(new, *others)))
 
 
 def warehouse_address(root: Root, request: dict[str, Any]) -> str:

@@ -1,49 +1,123 @@
-"""What an approved swap replaced, kept in the data set `<dataset>_backup`."""
+"""What approved swaps replaced, kept by date in the data set `<dataset>_backup`.
+
+Beside the rows lies what the swap put in their place, so that a later roll-back can
+tell whether the date was published again since.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+from google.cloud import bigquery
 
 from beam_jobs.publishing.bigquery_datasets import Datasets
 from beam_jobs.publishing.bigquery_statements import Swap
 from beam_jobs.publishing.bigquery_tables import schema_of
-from beam_jobs.publishing.publication import Staged, backup_name, require_backup
+from beam_jobs.publishing.partition_state import (
+    PartitionState,
+    require_newest,
+    state_query,
+)
+from beam_jobs.publishing.publication import (
+    backup_name,
+    record_name,
+    require_backup,
+    tables_of_date,
+)
 from tfrecords_schema.tables import PublishedTable
 
+_RECORD = [
+    bigquery.SchemaField("table_name", "STRING", mode="REQUIRED"),
+    bigquery.SchemaField("rows", "INT64", mode="REQUIRED"),
+    bigquery.SchemaField("runs", "STRING", mode="REQUIRED"),
+    bigquery.SchemaField("checksum", "STRING", mode="REQUIRED"),
+]
 
-def make_tables(datasets: Datasets, staged: Sequence[Staged]) -> list[str]:
-    """Have the tables there that keep what staged rows replace; their names.
 
-    Before the swap: no statement makes a table inside a transaction.
+def keeping(
+    datasets: Datasets,
+    swaps: Sequence[Swap],
+    run_date: datetime.date,
+    *,
+    replacing: Mapping[str, PartitionState],
+) -> list[Swap]:
+    """Swaps that keep what they replace, and replace nothing else than what was seen.
+
+    The tables that take it are made here, as no statement makes one inside a
+    transaction.
     """
-    names = [_relation(datasets, item.table, item.run_date) for item in staged]
-    for item, name in zip(staged, names, strict=True):
-        datasets.make_table(name, schema_of(item.table))
-    return names
+    datasets.make_table(record_table(datasets, run_date), _RECORD)
+    kept = []
+    for swap in swaps:
+        backup = _relation(datasets, backup_name(swap.table, run_date))
+        datasets.make_table(backup, schema_of(swap.table))
+        seen = replacing[swap.table.name]
+        kept.append(dataclasses.replace(swap, replacing=seen, backup=backup))
+    return kept
 
 
-def _relation(
-    datasets: Datasets, table: PublishedTable, run_date: datetime.date
-) -> str:
-    return f"{datasets.address.backup}.{backup_name(table, run_date)}"
+def record_table(datasets: Datasets, run_date: datetime.date) -> str:
+    """Full name of the table that says what a swap has put in."""
+    return _relation(datasets, record_name(run_date))
 
 
-def restoring_swaps(
-    datasets: Datasets, run_date: datetime.date, tables: Sequence[PublishedTable]
+def restoring(
+    datasets: Datasets,
+    run_date: datetime.date,
+    tables: Sequence[PublishedTable],
+    *,
+    discard_newer: bool,
 ) -> list[Swap]:
     """What puts the kept rows of a date back.
 
     Raises:
-        InputError: no backup of that date is kept.
+        InputError: no backup of that date is kept, or the date was published again.
     """
-    swaps = []
-    for table in find(datasets, run_date, tables):
-        source = _relation(datasets, table, run_date)
-        (counted,) = datasets.jobs.query(f"SELECT COUNT(*) AS n FROM `{source}`")
-        target = datasets.published(table)
-        swaps.append(Swap(table, target, source, counted["n"]))
-    return swaps
+    found = find(datasets, run_date, tables)
+    sources = {
+        table.name: _relation(datasets, backup_name(table, run_date)) for table in found
+    }
+    published = {
+        table.name: _state_of(datasets, table, datasets.published(table), run_date)
+        for table in found
+    }
+    kept = {
+        table.name: _state_of(datasets, table, sources[table.name], run_date)
+        for table in found
+    }
+    if not discard_newer:
+        swapped_in = _recorded(datasets, run_date)
+        require_newest(run_date, published, swapped_in=swapped_in, kept=kept)
+    return [
+        Swap(
+            table=table,
+            target=datasets.published(table),
+            source=sources[table.name],
+            rows=kept[table.name].rows,
+            replacing=published[table.name],
+        )
+        for table in found
+    ]
+
+
+def _state_of(
+    datasets: Datasets,
+    table: PublishedTable,
+    relation: str,
+    run_date: datetime.date,
+) -> PartitionState:
+    (found,) = datasets.jobs.query(state_query(table, relation, run_date))
+    return PartitionState.of(found)
+
+
+def _recorded(datasets: Datasets, run_date: datetime.date) -> dict[str, PartitionState]:
+    name = record_table(datasets, run_date)
+    if name not in datasets.tables_in(datasets.address.backup):
+        return {}
+    rows = datasets.jobs.query(f"SELECT * FROM `{name}`")
+    return {row["table_name"]: PartitionState.of(row) for row in rows}
 
 
 def find(
@@ -54,10 +128,16 @@ def find(
     Raises:
         InputError: there is none.
     """
-    kept = [name.rpartition(".")[2] for name in names(datasets)]
-    return [table for table, _ in require_backup(run_date, tables, kept)]
+    kept = datasets.tables_in(datasets.address.backup)
+    return require_backup(run_date, tables, [name.split(".")[-1] for name in kept])
 
 
-def names(datasets: Datasets) -> list[str]:
-    """Full names of all that is kept."""
-    return datasets.tables_in(datasets.address.backup)
+def drop(datasets: Datasets, run_date: datetime.date) -> list[str]:
+    """Drop what is kept of a date; the names of the tables."""
+    names = tables_of_date(run_date, datasets.tables_in(datasets.address.backup))
+    datasets.delete(names)
+    return names
+
+
+def _relation(datasets: Datasets, name: str) -> str:
+    return f"{datasets.address.backup}.{name}"

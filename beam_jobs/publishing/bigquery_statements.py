@@ -11,6 +11,11 @@ import datetime
 import json
 from collections.abc import Mapping, Sequence
 
+from beam_jobs.publishing.partition_state import (
+    PartitionState,
+    state_query,
+    why_changed,
+)
 from tfrecords_schema.tables import Check, PublishedTable
 from tfrecords_schema.view_folders import PublishedDates, PublishedView
 
@@ -24,6 +29,7 @@ class Swap:
         target: full name of the published table.
         source: full name of the table with the new rows.
         rows: how many they are.
+        replacing: what the partition must hold before; None for whatever is there.
         backup: full name of the table that takes the old rows; empty to keep none.
     """
 
@@ -31,19 +37,52 @@ class Swap:
     target: str
     source: str
     rows: int
+    replacing: PartitionState | None = None
     backup: str = ""
 
 
-def transaction(swaps: Sequence[Swap], run_date: datetime.date) -> str:
+def transaction(
+    swaps: Sequence[Swap], run_date: datetime.date, *, record: str = ""
+) -> str:
     """One script that replaces a date in all tables, or changes nothing.
 
     A script that ends in an error before its COMMIT is rolled back by BigQuery, and one
     that meets another transaction on the same tables ends in an error.
+
+    Args:
+        swaps: what is replaced.
+        run_date: the date.
+        record: full name of the table that takes what was put in; empty for none.
     """
     statements = [
-        statement for swap in swaps for statement in _statements(swap, run_date)
+        *(_require_state(swap, run_date) for swap in swaps if swap.replacing),
+        *(statement for swap in swaps for statement in _statements(swap, run_date)),
     ]
+    if record:
+        statements.append(f"DELETE FROM `{record}` WHERE TRUE")
+        statements += [_record(swap, run_date, record) for swap in swaps]
     return ";\n".join(("BEGIN TRANSACTION", *statements, "COMMIT TRANSACTION")) + ";"
+
+
+def _require_state(swap: Swap, run_date: datetime.date) -> str:
+    """Of two approvals at once, the second starts anew and finds what the first put in.
+
+    Without it that would be backed up, in place of what both were to replace.
+    """
+    assert swap.replacing is not None
+    error = _text(why_changed(swap.table, run_date, swap.replacing))
+    return (
+        f"SELECT IF(checksum = {_text(swap.replacing.checksum)}, checksum, "
+        f"ERROR({error})) FROM (\n{state_query(swap.table, swap.target, run_date)}\n)"
+    )
+
+
+def _record(swap: Swap, run_date: datetime.date, record: str) -> str:
+    return (
+        f"INSERT INTO `{record}` (table_name, `rows`, runs, checksum) "
+        f"SELECT {_text(swap.table.name)}, `rows`, runs, checksum FROM (\n"
+        f"{state_query(swap.table, swap.target, run_date)}\n)"
+    )
 
 
 def _statements(swap: Swap, run_date: datetime.date) -> list[str]:

@@ -22,6 +22,7 @@ from beam_jobs.publishing.bigquery_address import (
 from beam_jobs.publishing.bigquery_datasets import Datasets
 from beam_jobs.publishing.bigquery_jobs import Jobs
 from beam_jobs.publishing.bigquery_statements import Swap, transaction
+from beam_jobs.publishing.partition_state import PartitionState
 from beam_jobs.publishing.publication import Checked, Load, Staged, require_passed
 from tfrecords_schema.tables import PublishedTable
 
@@ -99,59 +100,70 @@ class BigQueryWarehouse:
         checked: Sequence[Checked],
         *,
         tables: Sequence[PublishedTable] = (),
-        back_up: bool = False,
+        replacing: Mapping[str, PartitionState] | None = None,
     ) -> dict[str, int]:
         """Replace the run's date in all its tables, or in none; then the views.
 
         Raises:
-            InputError: a check has failed, or a published table has other columns
-                than its definition.
+            InputError: a check has failed, a published table has other columns than
+                its definition, or others are published than those to be replaced.
         """
         require_passed(checked)
         staged = [item.staged for item in checked]
         self.ensure_tables([*tables, *(item.table for item in staged)])
         if staged:
-            self._publish(staged, back_up=back_up)
+            self._publish(staged, replacing)
         self._datasets.replace_views()
         return {item.table.name: item.rows for item in staged}
 
-    def _publish(self, staged: Sequence[Staged], *, back_up: bool) -> None:
-        backups = [""] * len(staged)
-        if back_up:
-            backups = bigquery_backups.make_tables(self._datasets, staged)
+    def _publish(
+        self,
+        staged: Sequence[Staged],
+        replacing: Mapping[str, PartitionState] | None,
+    ) -> None:
+        run_date, record = staged[0].run_date, ""
         swaps = [
             Swap(
                 table=item.table,
                 target=self.relation(item.table),
                 source=item.relations["table"],
                 rows=item.rows,
-                backup=backup,
             )
-            for item, backup in zip(staged, backups, strict=True)
+            for item in staged
         ]
-        self._swap(swaps, staged[0].run_date)
-        if back_up:
-            self._datasets.delete(
-                set(bigquery_backups.names(self._datasets)) - set(backups)
+        if replacing is not None:
+            swaps = bigquery_backups.keeping(
+                self._datasets, swaps, run_date, replacing=replacing
             )
+            record = bigquery_backups.record_table(self._datasets, run_date)
+        self._swap(swaps, run_date, record=record)
 
-    def _swap(self, swaps: Sequence[Swap], run_date: datetime.date) -> None:
-        script = transaction(swaps, run_date)
+    def _swap(
+        self, swaps: Sequence[Swap], run_date: datetime.date, *, record: str = ""
+    ) -> None:
+        script = transaction(swaps, run_date, record=record)
         self._jobs.run_transaction(script, what=f"replace {run_date}")
 
     def rollback(
-        self, run_date: datetime.date, tables: Sequence[PublishedTable]
+        self,
+        run_date: datetime.date,
+        tables: Sequence[PublishedTable],
+        *,
+        discard_newer: bool = False,
     ) -> dict[str, int]:
-        """Put back what the last swap of a date replaced, and drop the backup.
+        """Put back what the approved swap of a date replaced, and drop the backup.
 
         Raises:
-            InputError: no backup of that date is kept.
+            InputError: no backup of that date is kept, or the date was published
+                again since and `discard_newer` is not set.
         """
-        swaps = bigquery_backups.restoring_swaps(self._datasets, run_date, tables)
+        swaps = bigquery_backups.restoring(
+            self._datasets, run_date, tables, discard_newer=discard_newer
+        )
         self._swap(swaps, run_date)
         self._datasets.replace_views()
         # Last: a rollback that was killed before can be asked for again.
-        self._datasets.delete(bigquery_backups.names(self._datasets))
+        bigquery_backups.drop(self._datasets, run_date)
         return {swap.table.name: swap.rows for swap in swaps}
 
     def drop_backups(
@@ -163,9 +175,7 @@ class BigQueryWarehouse:
             InputError: no backup of that date is kept.
         """
         bigquery_backups.find(self._datasets, run_date, tables)
-        names = bigquery_backups.names(self._datasets)
-        self._datasets.delete(names)
-        return names
+        return bigquery_backups.drop(self._datasets, run_date)
 
     def relation(self, table: PublishedTable) -> str:
         """The full name of a published table."""

@@ -166,23 +166,29 @@ def backup_name(table: PublishedTable, run_date: datetime.date) -> str:
     return f"backup_{table.name}_{run_date:%Y%m%d}"
 
 
+def record_name(run_date: datetime.date) -> str:
+    """The table that says what a swap has put in."""
+    return f"swapped_in_{run_date:%Y%m%d}"
+
+
+def tables_of_date(run_date: datetime.date, kept: Sequence[str]) -> list[str]:
+    """Those of the tables beside the published ones that are of a date."""
+    return [name for name in kept if name.endswith(f"_{run_date:%Y%m%d}")]
+
+
 def require_backup(
     run_date: datetime.date, tables: Sequence[PublishedTable], kept: Sequence[str]
-) -> list[tuple[PublishedTable, str]]:
-    """The backups of a date with their tables, out of the tables that are kept.
+) -> list[PublishedTable]:
+    """The tables of which a backup of a date is kept.
 
     Raises:
-        InputError: there is none of that date.
+        InputError: there is none.
     """
-    found = [
-        (table, backup_name(table, run_date))
-        for table in tables
-        if backup_name(table, run_date) in kept
-    ]
+    found = [table for table in tables if backup_name(table, run_date) in kept]
     if not found:
         raise InputError(
             f"no backup of {run_date} is kept (kept: {', '.join(kept) or 'nothing'}); "
-            "only the last approved swap can be rolled back"
+            "only an approved swap can be rolled back, until --drop_backup"
         )
     return found
 

@@ -9,10 +9,12 @@ from __future__ import annotations
 import contextlib
 import datetime
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from etils import epath
 
+from beam_jobs.publishing.partition_state import PartitionState
 from beam_jobs.publishing.publication import Checked, Load, Staged
 from beam_jobs.publishing.warehouse import Warehouse
 from tfrecords_schema.layout import Root
@@ -43,15 +45,16 @@ class Target(Protocol):
         checked: Sequence[Checked],
         *,
         tables: Sequence[PublishedTable] = (),
-        back_up: bool = False,
+        replacing: Mapping[str, PartitionState] | None = None,
     ) -> dict[str, int]:
         """Replace the run's date in all its tables, or in none; then the views.
 
         Args:
             checked: the run's tables.
             tables: others that must exist, if need be empty.
-            back_up: whether to keep what is replaced for `rollback`, in place of
-                what was kept for any date before.
+            replacing: by table, what a person saw published and agreed to replace.
+                It is kept for `rollback`, in place of what was kept of the date
+                before; where something else is published by now, nothing changes.
 
         Returns:
             Rows published, by table.
@@ -61,9 +64,19 @@ class Target(Protocol):
         """Have every table there, if need be empty."""
 
     def rollback(
-        self, run_date: datetime.date, tables: Sequence[PublishedTable]
+        self,
+        run_date: datetime.date,
+        tables: Sequence[PublishedTable],
+        *,
+        discard_newer: bool = False,
     ) -> dict[str, int]:
-        """Put back what the last swap of a date replaced, and drop the backup."""
+        """Put back what the approved swap of a date replaced, and drop the backup.
+
+        Args:
+            run_date: the date.
+            tables: all that are published.
+            discard_newer: whether to do so where the date was published again since.
+        """
 
     def drop_backups(
         self, run_date: datetime.date, tables: Sequence[PublishedTable]
@@ -81,6 +94,16 @@ class Target(Protocol):
 
     def query(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         """The rows of a query of BigQuery's dialect."""
+
+
+def absolute_address(option: str) -> str:
+    """What `--warehouse` gives, such that it means the same in every folder.
+
+    Empty, for the root's DuckDB file, stays so: a root may be moved.
+    """
+    if not option or "://" in option:
+        return option
+    return str(Path(option).absolute())
 
 
 def address_of(root: Root, option: str) -> str:

@@ -23,6 +23,7 @@ from beam_jobs.publishing.duckdb_tables import (
     ensure_table,
     replace_views,
 )
+from beam_jobs.publishing.partition_state import PartitionState
 from beam_jobs.publishing.publication import (
     Checked,
     Load,
@@ -91,24 +92,42 @@ class Warehouse:
         checked: Sequence[Checked],
         *,
         tables: Sequence[PublishedTable] = (),
-        back_up: bool = False,
+        replacing: Mapping[str, PartitionState] | None = None,
     ) -> dict[str, int]:
         """Replace the run's date in all its tables, or in none; then the views.
 
         Raises:
-            InputError: a check has failed, or a published table has other columns
-                than its definition.
+            InputError: a check has failed, a published table has other columns than
+                its definition, or others are published than those to be replaced.
         """
         require_passed(checked)
         staged = [item.staged for item in checked]
         with self._session.transaction():
             for table in (*tables, *(item.table for item in staged)):
                 ensure_table(self._session, table)
-            if back_up:
-                duckdb_backups.back_up(self._session, staged)
+            if replacing is not None:
+                self._keep(staged, replacing)
             rows = {item.table.name: self._replace_partition(item) for item in staged}
+            if replacing is not None and staged:
+                duckdb_backups.record(
+                    self._session, [item.table for item in staged], staged[0].run_date
+                )
             replace_views(self._session)
         return rows
+
+    def _keep(
+        self, staged: Sequence[Staged], replacing: Mapping[str, PartitionState]
+    ) -> None:
+        for item in staged:
+            duckdb_backups.require_state(
+                self._session,
+                item.table,
+                item.run_date,
+                expected=replacing[item.table.name],
+            )
+        if staged:
+            tables = [item.table for item in staged]
+            duckdb_backups.back_up(self._session, tables, staged[0].run_date)
 
     def _replace_partition(self, staged: Staged) -> int:
         table, columns = staged.table, column_list(staged.table)
@@ -130,15 +149,22 @@ class Warehouse:
         return rows
 
     def rollback(
-        self, run_date: datetime.date, tables: Sequence[PublishedTable]
+        self,
+        run_date: datetime.date,
+        tables: Sequence[PublishedTable],
+        *,
+        discard_newer: bool = False,
     ) -> dict[str, int]:
-        """Put back what the last swap of a date replaced, and drop the backup.
+        """Put back what the approved swap of a date replaced, and drop the backup.
 
         Raises:
-            InputError: no backup of that date is kept.
+            InputError: no backup of that date is kept, or the date was published
+                again since and `discard_newer` is not set.
         """
         with self._session.transaction():
-            rows = duckdb_backups.restore(self._session, run_date, tables)
+            rows = duckdb_backups.restore(
+                self._session, run_date, tables, discard_newer=discard_newer
+            )
             replace_views(self._session)
         return rows
 
@@ -152,7 +178,7 @@ class Warehouse:
         """
         duckdb_backups.find(self._session, run_date, tables)
         with self._session.transaction():
-            return duckdb_backups.drop_all(self._session)
+            return duckdb_backups.drop(self._session, run_date)
 
     def relation(self, table: PublishedTable) -> str:
         """The name of a published table in a query."""

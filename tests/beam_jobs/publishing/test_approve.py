@@ -74,9 +74,9 @@ def test_staged_date_publishes_nothing_and_says_what_would_change(root: Root) ->
         "scenes_after": 2,
     }
     entry = found["tables"]["rankings"]
-    assert entry["rows_before"] == {"rows": 4, "runs": [f"v-{TUESDAY}"]}
-    assert entry["rows_after"] == 6
-    assert entry["runs_after"] == ["backfill"]
+    before, after = entry["before"], entry["after"]
+    assert (before["rows"], before["runs"]) == (4, f"v-{TUESDAY}")
+    assert (after["rows"], after["runs"]) == (6, "backfill")
     receipt = root.receipt(TUESDAY, Stage.PUBLISH)
     assert "waits for python -m beam_jobs.approve" in receipt.notes[0]
 
@@ -107,7 +107,8 @@ def test_approved_date_is_swapped_and_what_it_replaced_is_kept(root: Root) -> No
     assert request(root)["decided_by"] == "Kim"
     assert tables_in(root, "staging") == []
     assert sorted(tables_in(root, "backup")) == [
-        f"backup_{name}_20261110" for name in published_tables()
+        *(f"backup_{name}_20261110" for name in published_tables()),
+        "swapped_in_20261110",
     ]
 
 
@@ -124,14 +125,27 @@ def test_rollback_puts_everything_back(root: Root) -> None:
         decide(root, "--rollback")
 
 
-def test_backup_lasts_until_the_next_swap(root: Root) -> None:
+def test_backups_of_dates_are_kept_apart(root: Root) -> None:
+    before = published(root)
+    for date in (TUESDAY, MONDAY):
+        write_rankings(root, date, version=f"backfill-{date}", top_k=3)
+        stage(root, date)
+        decide(root, date=date)
+    decide(root, "--rollback")
+    assert {name[-8:] for name in tables_in(root, "backup")} == {"20261109"}
+    decide(root, "--rollback", date=MONDAY)
+    assert published(root) == before
+
+
+def test_backup_lasts_until_the_dates_next_swap(root: Root) -> None:
     stage(root)
     decide(root)
-    stage(root, MONDAY)
-    decide(root, date=MONDAY)
-    assert {name[-8:] for name in tables_in(root, "backup")} == {"20261109"}
-    with pytest.raises(InputError, match="no backup of 2026-11-10 is kept"):
-        decide(root, "--rollback")
+    first = published(root)
+    write_rankings(root, TUESDAY, version="second", top_k=1)
+    stage(root)
+    decide(root)
+    decide(root, "--rollback")
+    assert published(root) == first
 
 
 def test_backup_is_dropped_on_demand(root: Root) -> None:
@@ -144,6 +158,33 @@ def test_backup_is_dropped_on_demand(root: Root) -> None:
     decide(root, "--drop_backup")
     assert tables_in(root, "backup") == []
     assert published(root) == after
+    with pytest.raises(InputError, match="no backup of 2026-11-10 is kept"):
+        decide(root, "--rollback")
+
+
+def test_rollback_of_a_date_that_was_published_again_is_refused(root: Root) -> None:
+    before = published(root)
+    stage(root)
+    decide(root)
+    write_rankings(root, TUESDAY, version="mended", top_k=3)
+    publish.publish(root, TUESDAY)
+    newer = published(root)
+    with pytest.raises(InputError) as told:
+        decide(root, "--rollback")
+    for expected in ("of mended now", "of backfill", f"of v-{TUESDAY}"):
+        assert expected in str(told.value)
+    assert "--discard_newer" in str(told.value)
+    assert published(root) == newer
+    decide(root, "--rollback", "--discard_newer")
+    assert published(root) == before
+
+
+def test_discard_newer_belongs_to_a_rollback(
+    root: Root, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        decide(root, "--discard_newer")
+    assert "--discard_newer belongs to --rollback" in capsys.readouterr().err
 
 
 def test_rejected_date_leaves_nothing_behind(root: Root) -> None:
@@ -166,13 +207,40 @@ def test_date_that_was_published_in_the_meantime_is_not_swapped(root: Root) -> N
     assert published(root) == before
 
 
+def test_content_that_was_published_in_the_meantime_is_not_swapped(root: Root) -> None:
+    stage(root)
+    with duckdb.connect(str(root.warehouse)) as connection:
+        # As many rows, in a table that does not say of which run they are.
+        connection.execute(
+            "UPDATE image_status SET url = 'http://other/' WHERE image_id = 's1' "
+            f"AND run_date = DATE '{TUESDAY}'"
+        )
+    before = published(root)
+    with pytest.raises(InputError, match=r"image_status: .* with other content; stage"):
+        decide(root)
+    assert published(root) == before
+
+
+def test_rows_that_moved_but_did_not_change_are_swapped(root: Root) -> None:
+    stage(root)
+    with duckdb.connect(str(root.warehouse)) as connection:
+        # The same rows in another order.
+        for table in ("rankings", "image_status"):
+            connection.execute(
+                f"CREATE TEMP TABLE moved AS SELECT * FROM {table} ORDER BY ALL DESC;"
+                f"DELETE FROM {table}; INSERT INTO {table} FROM moved; DROP TABLE moved"
+            )
+    decide(root)
+    assert request(root)["decision"] == "approved"
+
+
 def test_staging_that_was_changed_or_lost_is_not_swapped(root: Root) -> None:
     stage(root)
     with duckdb.connect(str(root.warehouse)) as connection:
         connection.execute(
             "DELETE FROM staging.staging_rankings_20261110 WHERE rank = 3"
         )
-    with pytest.raises(InputError, match="4 rows are staged, the request says 6"):
+    with pytest.raises(InputError, match=r"staged is 4 row\(s\) of backfill, the .* 6"):
         decide(root)
     with duckdb.connect(str(root.warehouse)) as connection:
         connection.execute("DROP TABLE staging.staging_rankings_20261110")
@@ -180,14 +248,24 @@ def test_staging_that_was_changed_or_lost_is_not_swapped(root: Root) -> None:
         decide(root)
 
 
-def test_checks_are_run_again_before_the_swap(root: Root) -> None:
+def test_staged_content_that_was_changed_is_not_swapped(root: Root) -> None:
     stage(root)
     before = published(root)
     with duckdb.connect(str(root.warehouse)) as connection:
         connection.execute(
-            "UPDATE staging.staging_rankings_20261110 SET distance = 9 WHERE rank = 3"
+            "UPDATE staging.staging_rankings_20261110 SET distance = 1 WHERE rank = 3"
         )
-    with pytest.raises(InputError, match=r"rankings\.distance_range"):
+    with pytest.raises(InputError, match="with other content"):
+        decide(root)
+    assert published(root) == before
+
+
+def test_checks_are_run_again_before_the_swap(root: Root) -> None:
+    stage(root)
+    before = published(root)
+    with duckdb.connect(str(root.warehouse)) as connection:
+        connection.execute("DELETE FROM staging.staging_rankings_20261110_products")
+    with pytest.raises(InputError, match=r"rankings\.product_category"):
         decide(root)
     assert published(root) == before
 
@@ -220,7 +298,7 @@ def test_rows_that_are_staged_while_another_request_is_approved_are_not_swapped(
 
     with monkeypatch.context() as patch:
         patch.setattr(approve, "open_target", after_another)
-        with pytest.raises(InputError, match=r"rankings: rows of runs \['other'\]"):
+        with pytest.raises(InputError, match=r"rankings: staged is .* of other, the"):
             decide(root)
     assert published(root) == before
 
@@ -265,3 +343,43 @@ def test_failed_check_leaves_no_request_and_no_staging(root: Root) -> None:
     assert tables_in(root, "staging") == []
     with pytest.raises(InputError, match="nothing of 2026-11-10 waits"):
         decide(root)
+
+
+def test_receipt_says_what_was_decided(root: Root) -> None:
+    def notes() -> tuple[str, ...]:
+        return root.receipt(TUESDAY, Stage.PUBLISH).notes
+
+    stage(root)
+    others = notes()[1:]
+    decide(root)
+    assert notes() == ("2026-11-10 was published as Kim approved it", *others)
+    decide(root, "--rollback")
+    assert notes() == ("2026-11-10 is as before its swap: Kim rolled it back", *others)
+    stage(root)
+    decide(root, "--reject")
+    assert notes() == ("nothing was published: Kim rejected 2026-11-10", *others)
+
+
+def test_receipt_of_a_later_run_is_not_said_to_be_rejected(root: Root) -> None:
+    stage(root)
+    publish.publish(root, TUESDAY)
+    before = root.receipt(TUESDAY, Stage.PUBLISH)
+    decide(root, "--reject")
+    assert root.receipt(TUESDAY, Stage.PUBLISH) == before
+
+
+def test_relative_warehouse_is_found_from_another_folder(
+    root: Root, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    publish.publish(root, TUESDAY, warehouse="shop.duckdb", stage_only=True)
+    shop = tmp_path / "here" / "shop.duckdb"
+    assert request(root)["warehouse"] == str(shop)
+    assert root.receipt(TUESDAY, Stage.PUBLISH).outputs["warehouse"] == str(shop)
+    monkeypatch.chdir(tmp_path / "there")
+    decide(root)
+    assert not (tmp_path / "there" / "shop.duckdb").exists()
+    with duckdb.connect(str(shop), read_only=True) as connection:
+        assert connection.execute("SELECT COUNT(*) FROM rankings").fetchone() == (6,)

@@ -23,6 +23,7 @@ from run_outputs import write_rankings, write_run
 from sample_warehouse import MONDAY, TUESDAY
 
 from beam_jobs import approve, publish
+from beam_jobs.publishing import bigquery_backups
 from beam_jobs.publishing.bigquery_address import make_client, parse_address
 from beam_jobs.publishing.bigquery_warehouse import BigQueryWarehouse
 from beam_jobs.publishing.warehouse import Warehouse
@@ -158,27 +159,96 @@ def test_schema_that_drifted_is_refused_by_column(
         assert len(client.get_table(name).schema) == 2
 
 
+def run_options(root: Root) -> list[str]:
+    return ["--root", str(root.path), "--run_date", str(TUESDAY)]
+
+
+def stage_backfill(root: Root, dataset: str) -> None:
+    """A published date of two products a list, and one of three that waits."""
+    write_run(root, TUESDAY)
+    where = ["--warehouse", f"bigquery://{PROJECT_ID}/{dataset}"]
+    publish.main([*run_options(root), *where])
+    write_rankings(root, TUESDAY, version="backfill", top_k=3)
+    publish.main([*run_options(root), *where, "--stage_only"])
+
+
+def decide(root: Root, *options: str) -> None:
+    approve.main([*run_options(root), "--by", "Kim", *options])
+
+
 def test_jobs_publish_stage_approve_and_roll_back(
     running: str, client: bigquery.Client, tmp_path: Path
 ) -> None:
     root = Root.of(str(tmp_path))
-    run = ["--root", str(tmp_path), "--run_date", str(TUESDAY)]
-    write_run(root, TUESDAY)
-    where = ["--warehouse", f"bigquery://{PROJECT_ID}/jobs"]
-    publish.main([*run, *where])
-    assert count(client, "jobs", TUESDAY) == 4
-    write_rankings(root, TUESDAY, version="backfill", top_k=3)
-    publish.main([*run, *where, "--stage_only"])
+    stage_backfill(root, "jobs")
     assert count(client, "jobs", TUESDAY) == 4
     request = json.loads(
         (root.path / "runs" / str(TUESDAY) / "approval.json").read_text()
     )
     assert request["rankings"]["lists_changed"] == 2
-    approve.main([*run, "--by", "Kim"])
+    decide(root)
     assert count(client, "jobs", TUESDAY) == 6
-    approve.main([*run, "--by", "Kim", "--rollback"])
+    decide(root, "--rollback")
     assert count(client, "jobs", TUESDAY) == 4
     assert list(client.list_tables(f"{PROJECT_ID}.jobs_backup")) == []
+
+
+def test_second_of_two_approvals_at_once_changes_nothing(
+    running: str,
+    client: bigquery.Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = Root.of(str(tmp_path))
+    stage_backfill(root, "at_once")
+    compare = approve.require_unchanged
+
+    def while_another_approves(*arguments: Any) -> None:
+        compare(*arguments)
+        with monkeypatch.context() as patch:
+            patch.setattr(approve, "require_unchanged", compare)
+            # Its staging tables are the other's as well.
+            patch.setattr(BigQueryWarehouse, "discard", lambda *_: None)
+            approve.approve(root, TUESDAY, by="Lee")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(approve, "require_unchanged", while_another_approves)
+        with pytest.raises(InputError, match=r"published .* has changed since"):
+            decide(root)
+    assert count(client, "at_once", TUESDAY) == 6
+    # What both were to replace is still kept.
+    decide(root, "--rollback")
+    assert count(client, "at_once", TUESDAY) == 4
+
+
+def test_rollback_spares_what_was_published_since_unless_told(
+    running: str,
+    client: bigquery.Client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root = Root.of(str(tmp_path))
+    stage_backfill(root, "since")
+    decide(root)
+    write_rankings(root, TUESDAY, version="mended", top_k=1)
+    where = ["--warehouse", f"bigquery://{PROJECT_ID}/since"]
+    publish.main([*run_options(root), *where])
+    with pytest.raises(InputError, match=r"of mended now, the swap put in .*backfill"):
+        decide(root, "--rollback")
+    assert count(client, "since", TUESDAY) == 2
+    with monkeypatch.context() as patch:
+        patch.setattr(bigquery_backups, "drop", _killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            decide(root, "--rollback", "--discard_newer")
+    assert count(client, "since", TUESDAY) == 4
+    # Asked for again, it finds its own work and ends it.
+    decide(root, "--rollback")
+    assert count(client, "since", TUESDAY) == 4
+    assert list(client.list_tables(f"{PROJECT_ID}.since_backup")) == []
+
+
+def _killed(*_: Any) -> None:
+    raise RuntimeError("killed")
 
 
 @pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.question)

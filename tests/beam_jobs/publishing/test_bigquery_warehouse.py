@@ -21,6 +21,7 @@ from beam_jobs.publishing.bigquery_jobs import RETRY, Jobs, LoadSource
 from beam_jobs.publishing.bigquery_statements import Swap, transaction
 from beam_jobs.publishing.bigquery_tables import table_of
 from beam_jobs.publishing.bigquery_warehouse import BigQueryWarehouse
+from beam_jobs.publishing.partition_state import PartitionState, why_changed
 from beam_jobs.publishing.publication import Checked, CheckResult, Load, Staged
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.table_folders import published_tables
@@ -414,30 +415,74 @@ def test_transaction_that_is_refused_says_why(
         warehouse.publish([checked(staged)])
 
 
-def test_swap_keeps_what_it_replaces_until_the_next(
+SEEN = {"model_evaluations": PartitionState(6, "m-1", "17-4")}
+
+
+def test_approved_swap_keeps_what_it_replaces(
     warehouse: BigQueryWarehouse, state: State, evaluations: str
 ) -> None:
     staged = stage(warehouse, state, evaluations)
-    state.tables["shop_backup.backup_model_evaluations_20261001"] = {
-        "tableReference": {
-            "projectId": ADDRESS.project,
-            "datasetId": "shop_backup",
-            "tableId": "backup_model_evaluations_20261001",
-        }
-    }
-    warehouse.publish([checked(staged)], back_up=True)
+    warehouse.publish([checked(staged)], replacing=SEEN)
     kept = [name for name in state.tables if name.startswith("shop_backup.")]
-    assert kept == ["shop_backup.backup_model_evaluations_20261110"]
+    assert sorted(kept) == [
+        "shop_backup.backup_model_evaluations_20261110",
+        "shop_backup.swapped_in_20261110",
+    ]
     (request,) = state.transactions()
     lines = [line.split("(")[0] for line in request.script.splitlines()]
     backup = "`test-project.shop_backup.backup_model_evaluations_20261110`"
     target = "`test-project.shop.model_evaluations`"
     saved = lines.index(f"INSERT INTO {backup} ")
-    assert saved < lines.index(f"INSERT INTO {target} ")
+    put_in = lines.index(f"INSERT INTO {target} ")
     # The old rows are saved before they are deleted.
+    assert saved < put_in
     assert saved < lines.index(
         f"DELETE FROM {target} WHERE `run_date` = DATE '2026-11-10';"
     )
+    # What is there then is written down after the new rows are.
+    record = "`test-project.shop_backup.swapped_in_20261110`"
+    assert put_in < lines.index(f"INSERT INTO {record} ")
+
+
+def test_approved_swap_first_asserts_what_it_replaces(
+    warehouse: BigQueryWarehouse, state: State, evaluations: str
+) -> None:
+    staged = stage(warehouse, state, evaluations)
+    warehouse.publish([checked(staged)], replacing=SEEN)
+    (request,) = state.transactions()
+    first, second = request.script.splitlines()[:2]
+    assert first == "BEGIN TRANSACTION;"
+    assert second.startswith('SELECT IF(checksum = "17-4", checksum, ERROR("model_eval')
+    assert "6 row(s) of m-1" in second
+
+
+def test_second_of_two_approvals_at_once_fails_and_is_not_asked_for_again(
+    warehouse: BigQueryWarehouse, state: State, evaluations: str
+) -> None:
+    staged = stage(warehouse, state, evaluations)
+    table = published_tables()[evaluations]
+    changed = why_changed(table, TUESDAY, SEEN[evaluations])
+    # BigQuery aborts it; anew, it meets the rows of the first.
+    state.job_errors = [("invalidQuery", CONFLICT), ("invalidQuery", changed)]
+    with pytest.raises(InputError, match=r"has changed .* nothing was replaced"):
+        warehouse.publish([checked(staged)], replacing=SEEN)
+    assert len(state.transactions()) == 2
+
+
+def test_approved_swap_leaves_backups_of_other_dates(
+    warehouse: BigQueryWarehouse, state: State, evaluations: str
+) -> None:
+    staged = stage(warehouse, state, evaluations)
+    other = "backup_model_evaluations_20261001"
+    reference = {"projectId": ADDRESS.project, "datasetId": "shop_backup"}
+    state.tables[f"shop_backup.{other}"] = {
+        "tableReference": {**reference, "tableId": other}
+    }
+    warehouse.publish([checked(staged)], replacing=SEEN)
+    warehouse.drop_backups(TUESDAY, list(published_tables().values()))
+    assert [name for name in state.tables if "backup" in name] == [
+        f"shop_backup.{other}"
+    ]
 
 
 def test_rollback_without_a_backup_is_refused(

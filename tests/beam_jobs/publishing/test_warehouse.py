@@ -17,6 +17,7 @@ import pytest
 from etils import epath
 
 from beam_jobs.publishing import warehouse as warehouse_module
+from beam_jobs.publishing.partition_state import PartitionState
 from beam_jobs.publishing.publication import Load, parquet_rows
 from beam_jobs.publishing.warehouse import Warehouse
 from tfrecords_schema.dataset_tables import RANKED_QUERIES
@@ -508,6 +509,20 @@ def test_publish_counts_what_it_replaced(path: epath.Path) -> None:
         )
         with pytest.raises(RuntimeError, match="19 rows were published, but 20 are"):
             warehouse.publish([checked])
+    assert content(path) == before
+
+
+def test_publish_that_was_to_replace_other_rows_changes_nothing(
+    path: epath.Path,
+) -> None:
+    publish_all(path, TUESDAY)
+    before = content(path)
+    with Warehouse.open(path) as warehouse:
+        load = make_load("image_status", status_rows()[:12])
+        checked = warehouse.run_checks(warehouse.stage(load, run_date=TUESDAY))
+        seen = {"image_status": PartitionState(20, "", "1-2")}
+        with pytest.raises(InputError, match=r"status: .*it was 20 row\(s\), and"):
+            warehouse.publish([checked], replacing=seen)
     assert content(path) == before
 
 
