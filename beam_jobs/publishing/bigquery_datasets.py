@@ -109,10 +109,18 @@ class Datasets:
                 )
 
     def replace_views(self) -> None:
-        """Make the views anew for the dates that are published now."""
-        published = self._published_dates()
-        for view in published_views().values():
-            self.jobs.query(create_view(view, self.address.published, published))
+        """Make the views anew for the dates that are published now.
+
+        Another run may publish a date between the look at the dates and the views, and
+        make its views before these are. So whoever was last to make a view looks again,
+        and makes them anew until no date has come or gone meanwhile.
+        """
+        made, published = None, self._published_dates()
+        while made != published:
+            made = published
+            for view in published_views().values():
+                self.jobs.query(create_view(view, self.address.published, made))
+            published = self._published_dates()
 
     def _published_dates(self) -> PublishedDates:
         dates: dict[str, list[datetime.date]] = {}

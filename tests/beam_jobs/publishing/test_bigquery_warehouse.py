@@ -528,6 +528,30 @@ def test_views_hold_the_published_dates_and_descriptions(
     assert "FROM `test-project.shop.rankings`" in script
 
 
+def test_views_are_made_again_where_another_date_was_published_meanwhile(
+    warehouse: BigQueryWarehouse, state: State
+) -> None:
+    published = ["20261109"]
+
+    def answer(sql: str) -> list[dict[str, Any]]:
+        if "CREATE OR REPLACE VIEW" in sql:
+            # Another run commits its date after this one has looked for dates.
+            published[1:] = ["20261110"]
+        if "PARTITIONS" not in sql:
+            return []
+        return [{"table_name": "rankings", "partition_id": date} for date in published]
+
+    state.answer = answer
+    warehouse.publish([])
+    made = [
+        request.script
+        for request in state.started("query")
+        if "VIEW `test-project.shop.latest_rankings`" in request.script
+    ]
+    assert len(made) == 2
+    assert made[-1].endswith("WHERE run_date = DATE '2026-11-10'")
+
+
 def test_transaction_by_hand() -> None:
     table = published_tables()["pipeline_counts"]
     script = transaction([Swap(table, "p.d.t", "p.s.t", 3)], datetime.date(2026, 1, 5))
