@@ -24,6 +24,7 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     StandardOptions,
 )
+from etils import epath
 
 from beam_jobs.options import RunOptions, parse_options
 from beam_jobs.processors import usable_cores
@@ -32,6 +33,7 @@ from beam_jobs.ranking.accounts import Accounts, write_accounts
 from beam_jobs.ranking.inputs import (
     check_categories,
     known_pairs,
+    missing_features,
     read_inputs,
 )
 from beam_jobs.ranking.labels import RankingLabels
@@ -44,7 +46,7 @@ from beam_jobs.ranking.ranking_pipeline import (
     read_written,
     write_excluded,
 )
-from beam_jobs.ranking.ranking_transforms import threads_of
+from beam_jobs.ranking.ranking_transforms import Written, threads_of
 from tfrecords_schema import storage
 from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
@@ -79,13 +81,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     provenance = _provenance(root, date, wanted)
     version = f"{date.isoformat()}-{digest(provenance, 8)}"
     folder = root.rankings(version)
-    reused = storage.is_complete(folder) and not _is_short(
-        storage.read_manifest(folder), wanted.min_coverage
-    )
+    reused = storage.is_complete(folder)
     if reused:
         log.info("rankings %s are complete already", version)
     else:
-        _write_rankings(root, date, version, provenance, wanted, options)
+        _write_unless_overtaken(root, date, version, provenance, wanted, options)
+    plans.finish(folder)
     manifest = storage.read_manifest(folder)
     _check_coverage(manifest, wanted.min_coverage)
     counts = manifest["counts"]
@@ -117,7 +118,7 @@ def _provenance(root: Root, date: datetime.date, wanted: Wanted) -> dict[str, An
         raise InputError(
             f"champion {champion} ranks no catalogue: {obstacle}; promote another model"
         )
-    return {
+    provenance = {
         "code_version": CODE_VERSION,
         "model": champion,
         "dataset": dataset["dataset"],
@@ -126,6 +127,33 @@ def _provenance(root: Root, date: datetime.date, wanted: Wanted) -> dict[str, An
         "backbone": features["features"],
         **wanted.identity,
     }
+    missing = missing_features(
+        root.dataset(dataset["dataset"]), root.feature_store(features["features"])
+    )
+    # Features never change, so that their store and what it lacks tell them all.
+    return provenance | ({"features_missing": digest(missing, 8)} if missing else {})
+
+
+def _write_unless_overtaken(
+    root: Root,
+    date: datetime.date,
+    version: str,
+    provenance: dict[str, Any],
+    wanted: Wanted,
+    options: PipelineOptions,
+) -> None:
+    """Write the rankings, or find that another run of them has.
+
+    Two runs at once share blocks and names, and write the same bytes. The one that
+    ends first clears the blocks after its manifest is there; the other then fails for
+    want of them, with all that it was to write in place.
+    """
+    try:
+        _write_rankings(root, date, version, provenance, wanted, options)
+    except Exception as error:
+        if not storage.is_complete(root.rankings(version)):
+            raise
+        log.warning("another run has completed rankings %s: %s", version, error)
 
 
 def _write_rankings(
@@ -180,32 +208,26 @@ def _write_rankings(
     accounts = write_accounts(
         plan, inputs, wanted.rule, domain=labels.domain, known=known, written=written
     )
-    plan.scratch.rmtree()
-    _finish(folder, provenance, accounts, {file.name: file.rows for file in written})
+    _write_manifest(folder, provenance, accounts, written)
 
 
-def _finish(
-    folder: Any, provenance: dict[str, Any], accounts: Accounts, files: dict[str, int]
+def _write_manifest(
+    folder: epath.Path,
+    provenance: dict[str, Any],
+    accounts: Accounts,
+    written: Sequence[Written],
 ) -> None:
     manifest = provenance | {
-        "files": files,
+        "files": {file.name: file.rows for file in written},
         "counts": accounts.counts,
         "coverage": accounts.coverage,
     }
     storage.write_manifest(folder, manifest)
 
 
-def _is_short(manifest: dict[str, Any], min_coverage: float) -> bool:
-    """Whether too few queries have an answer.
-
-    Such rankings are not reused: features that were missing may be there now.
-    """
-    return manifest["coverage"] < min_coverage
-
-
 def _check_coverage(manifest: dict[str, Any], min_coverage: float) -> None:
     coverage, counts = manifest["coverage"], manifest["counts"]
-    if _is_short(manifest, min_coverage):
+    if coverage < min_coverage:
         raise InputError(
             f"{counts['queries_answered']} of {counts['queries']} queries have an "
             f"answer, {coverage:.1%}, below --min_coverage {min_coverage}: {counts}. "

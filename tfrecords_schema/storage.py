@@ -105,8 +105,13 @@ def settle(path: epath.Path) -> None:
 def clear_temporary(folder: epath.Path) -> None:
     """Remove what killed processes left half-written in a folder."""
     for path in folder.iterdir():
-        if path.name.startswith(".") and path.name.endswith(_TEMPORARY):
+        if is_temporary(path):
             path.unlink(missing_ok=True)
+
+
+def is_temporary(path: epath.Path) -> bool:
+    """Whether a file is one that is being written, or that a killed process left so."""
+    return path.name.startswith(".") and path.name.endswith(_TEMPORARY)
 
 
 def to_json_bytes(value: Any) -> bytes:

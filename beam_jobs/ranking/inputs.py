@@ -21,6 +21,8 @@ from beam_jobs.ranking.filters import FilterRules
 from beam_jobs.ranking.near_groups import near_groups
 from tfrecords_schema.dataset_tables import read_parts, read_table
 from tfrecords_schema.errors import InputError
+from tfrecords_schema.records import product_key, scene_key
+from tfrecords_schema.segments import SegmentStore
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -71,6 +73,19 @@ def read_inputs(
         kept.append(_with_groups(some, rules))
         left_out += others
     return Inputs(scenes, tuple(categories), kept, tuple(left_out))
+
+
+def missing_features(dataset: epath.Path, store: epath.Path) -> list[str]:
+    """Keys of the features that a ranking needs and that are not there, ascending.
+
+    Whoever lacks them is turned away. As they may be made later, under the same name
+    of the store, a ranking without them is another than one with them.
+    """
+    scenes = read_table(dataset / "scenes.parquet", ["sha256"]).column("sha256")
+    products = read_table(dataset / "products.parquet", ["sha256"]).column("sha256")
+    needed = {scene_key(sha256) for sha256 in scenes.unique().to_pylist()}
+    needed |= {product_key(sha256) for sha256 in products.unique().to_pylist()}
+    return sorted(needed.difference(SegmentStore(store).index))
 
 
 def known_pairs(

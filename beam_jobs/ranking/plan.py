@@ -18,6 +18,8 @@ from tfrecords_schema import storage
 from tfrecords_schema.dataset_tables import arrow_bytes, read_table
 from tfrecords_schema.hashing import digest
 
+_SCRATCH = "embeddings-"
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class BlockSizes:
@@ -77,7 +79,7 @@ class Plan:
     def scratch(self) -> epath.Path:
         """Where the blocks' files lie until all is ranked."""
         name = digest(dataclasses.asdict(self.sizes), 8)
-        return epath.Path(self.folder) / f"embeddings-{name}"
+        return epath.Path(self.folder) / f"{_SCRATCH}{name}"
 
     @property
     def n_scene_blocks(self) -> int:
@@ -143,18 +145,34 @@ def with_suffix(stem: epath.Path, suffix: str) -> epath.Path:
     return stem.parent / f"{stem.name}.{suffix}"
 
 
+_ACCOUNTS = ("queries.parquet", "products.parquet", "rejections.parquet")
+
+
 def start(plan: Plan) -> None:
-    """Clear the folder of what a killed run left, except whole blocks of this plan."""
+    """Make the folder, clearing it of what no run of this plan writes.
+
+    What a killed run left may as well be of another that goes on at this moment: it
+    has the same bytes and is kept, and what is half written is cleared by `finish`.
+    """
     folder = epath.Path(plan.folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # First, so that what is half cleared is not taken for whole.
-    (folder / storage.MANIFEST).unlink(missing_ok=True)
-    kept = {plan.scratch.name}
-    if plan.scratch.exists():
-        kept |= {plan.attention_file(n).name for n in range(plan.n_scene_blocks)}
-        storage.clear_temporary(plan.scratch)
+    kept = {plan.scratch.name, storage.MANIFEST, *_ACCOUNTS}
+    kept |= {plan.attention_file(n).name for n in range(plan.n_scene_blocks)}
+    kept |= {plan.rankings_file(u.category, u.group).name for u in plan.units()}
     for path in folder.iterdir():
-        if path.name not in kept:
+        if path.name not in kept and not storage.is_temporary(path):
+            _remove(path)
+
+
+def finish(folder: epath.Path) -> None:
+    """Clear a complete ranking of blocks and of what is half written.
+
+    After the manifest is there: a run of the same ranking that goes on beside this one
+    loses its blocks then, and finds that what it was to write is written.
+    """
+    storage.clear_temporary(folder)
+    for path in folder.iterdir():
+        if path.name.startswith(_SCRATCH):
             _remove(path)
 
 

@@ -41,11 +41,14 @@ from small_root import (
     RUN_DATE,
     product_row,
     scene_row,
+    sha,
     write_dataset,
+    write_features,
 )
 
 from beam_jobs import publish, rank_catalog
 from beam_jobs.publishing.warehouse import Warehouse
+from beam_jobs.ranking import plan as plans
 from beam_jobs.ranking import ranking_transforms
 from beam_jobs.ranking.embed_transforms import EmbedProducts, EmbedScenes
 from beam_jobs.ranking.labels import RankingLabels
@@ -61,6 +64,7 @@ from tfrecords_schema import storage
 from tfrecords_schema.dataset_tables import QUERY_ATTENTION
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
+from tfrecords_schema.records import FeatureRecord, product_key
 from tfrecords_schema.table_folders import published_tables
 from trainer.export import ExportedModel
 from trainer.model import StyleModel
@@ -231,12 +235,51 @@ def test_run_killed_while_it_removes_its_blocks_ends_in_the_same_bytes(
         patch.setattr(type(folder_of(copied)), "rmtree", _half_removed)
         with pytest.raises(RuntimeError, match="killed"):
             run(copied)
-    assert not run(copied).reused
+    assert run(copied).reused
     assert files(copied) == before
 
 
 def _killed(*_: Any) -> None:
     raise RuntimeError("killed")
+
+
+@pytest.mark.parametrize("step", ["build_pipeline", "read_written", "write_accounts"])
+def test_run_that_another_overtakes_ends_in_the_same_bytes(
+    copied: Root, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    in_small_blocks(monkeypatch)
+    before = files(copied)
+    folder_of(copied).rmtree()
+    original = getattr(rank_catalog, step)
+
+    def overtaken(*arguments: Any, **named: Any) -> Any:
+        monkeypatch.setattr(rank_catalog, step, original)
+        assert not run(copied).reused
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(rank_catalog, step, overtaken)
+    run(copied)
+    assert files(copied) == before
+
+
+def test_run_that_starts_beside_another_takes_nothing_from_it(
+    copied: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_blocks(monkeypatch)
+    before = files(copied)
+    folder_of(copied).rmtree()
+    original = rank_catalog.read_written
+
+    def while_another_starts(plan: Plan) -> Any:
+        half = epath.Path(plan.folder) / ".queries.parquet.0badcafe.tmp"
+        half.write_bytes(b"half a fi")  # what the other is writing
+        plans.start(plan)
+        assert half.exists()
+        return original(plan)
+
+    monkeypatch.setattr(rank_catalog, "read_written", while_another_starts)
+    run(copied)
+    assert files(copied) == before
 
 
 def test_attention_of_every_query_is_that_of_the_model(
@@ -314,11 +357,21 @@ def test_coverage_below_the_threshold_fails_and_a_lower_one_takes_what_is_there(
         run(root)
     assert root.find_receipt(RUN_DATE, Stage.RANK_CATALOG) is None
     assert run(root, "--min_coverage=0.8").reused
+    before = folder_of(root)
     # What was missing is there now, and the job is asked for again.
     write_catalog(root, PRODUCTS)
-    receipt = run(root)
+    receipt = run(root, "--min_coverage=0.8")
     assert not receipt.reused
     assert receipt.counts["queries_answered"] == 14
+    # Another version: what was published of the first can still be looked at.
+    assert folder_of(root) != before
+    assert storage.is_complete(before)
+
+
+def test_features_that_no_ranking_needs_leave_its_version(copied: Root) -> None:
+    record = FeatureRecord(product_key(sha("new")), pooled("new"), regions("new")[:0])
+    write_features(copied, [record])
+    assert run(copied).reused
 
 
 @pytest.mark.parametrize("share", ["-0.1", "1.5", "nan"])
