@@ -28,6 +28,7 @@ from beam_jobs.publishing.loads import (
     attention_load,
     evaluations_load,
     rankings_load,
+    unranked_loads,
 )
 from beam_jobs.publishing.publication import Checked, Load, require_passed
 from beam_jobs.publishing.run_loads import dataset_load, run_loads
@@ -45,7 +46,7 @@ from tfrecords_schema.table_folders import published_tables
 from tfrecords_schema.tables import Severity
 
 _NOT_RANKED = (
-    "no model has been promoted, so nothing was ranked and no ranking published"
+    "no model has been promoted, so nothing was ranked and the date has no lists"
 )
 
 logger = logging.getLogger(__name__)
@@ -92,6 +93,8 @@ def publish(
         else:
             target.publish(checked, tables=tables)
             notes = []
+    if not _output(root, run_date, stage=Stage.RANK_CATALOG, name="rankings"):
+        notes.append(_NOT_RANKED)
     receipt = _receipt(
         checked,
         outputs={"warehouse": warehouse or root.warehouse.name},
@@ -128,7 +131,6 @@ def _receipt(
     rows = {item.staged.table.name: item.staged.rows for item in checked}
     results = sum(len(item.results) for item in checked)
     warned = [str(result) for item in checked for result in item.broken(Severity.WARN)]
-    not_ranked = [] if "rankings" in rows else [_NOT_RANKED]
     return Receipt(
         stage=Stage.PUBLISH,
         outputs=outputs,
@@ -138,7 +140,7 @@ def _receipt(
             "checks_warned": len(warned),
         },
         seconds=seconds,
-        notes=(*notes, *not_ranked, *(f"warning: {text}" for text in warned)),
+        notes=(*notes, *(f"warning: {text}" for text in warned)),
     )
 
 
@@ -148,16 +150,34 @@ def checks_path(root: Root, run_date: datetime.date) -> epath.Path:
 
 
 def find_loads(root: Root, run_date: datetime.date) -> Iterator[Load]:
-    """What a run has to publish, by its receipts; no rankings where none were made."""
-    if version := _output(root, run_date, stage=Stage.RANK_CATALOG, name="rankings"):
+    """What a run has to publish, by its receipts; no lists where nothing was ranked."""
+    if version := ranking_version(root, run_date):
         yield rankings_load(root.rankings(version))
         yield attention_load(root.rankings(version))
+    else:
+        yield from unranked_loads()
     model = _output(root, run_date, stage=Stage.EVALUATE, name="model")
     yield evaluations_load(root.model(model) / "metrics.json", model, run_date=run_date)
     root.receipt(run_date, Stage.FETCH_IMAGES)
     yield image_status_load(SegmentStore(root.image_store), run_date)
     yield dataset_load(root, run_date, root.receipt(run_date, Stage.BUILD_DATASET))
     yield from run_loads(root, run_date, run_id=model)
+
+
+def ranking_version(root: Root, run_date: datetime.date) -> str:
+    """The rankings of a date; empty where nothing was ranked.
+
+    Raises:
+        InputError: there was a champion when they were made, and there is none now.
+    """
+    version = _output(root, run_date, stage=Stage.RANK_CATALOG, name="rankings")
+    if version and not root.champion.exists():
+        raise InputError(
+            f"{root.champion} was removed since rankings {version} were made, so no "
+            "model is in force to publish the lists of. Promote one, or run "
+            f"beam_jobs.rank_catalog for {run_date} again to publish it without lists"
+        )
+    return version
 
 
 def _output(root: Root, run_date: datetime.date, *, stage: Stage, name: str) -> str:

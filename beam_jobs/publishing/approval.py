@@ -164,18 +164,16 @@ def _state(target: Target, staged: Staged, relation: str) -> PartitionState:
     return PartitionState.of(found)
 
 
-def _lists_changed(target: Target, staged: Sequence[Staged]) -> dict[str, int] | None:
-    """How many lists differ, or None where nothing was ranked."""
-    for item in staged:
-        if item.table.name == "rankings":
-            relations = {
-                "staged": item.relations["table"],
-                "published": target.relation(item.table),
-            }
-            values = {"run_date": item.run_date}
-            (changed,) = target.query(render_sql(_LISTS, relations), values)
-            return {name: int(value) for name, value in changed.items()}
-    return None
+def _lists_changed(target: Target, staged: Sequence[Staged]) -> dict[str, int]:
+    """How many lists there were and would be, and how many differ."""
+    (item,) = (item for item in staged if item.table.name == "rankings")
+    relations = {
+        "staged": item.relations["table"],
+        "published": target.relation(item.table),
+    }
+    query = render_sql(_LISTS, relations)
+    (changed,) = target.query(query, {"run_date": item.run_date})
+    return {name: int(value) for name, value in changed.items()}
 
 
 def read_request(root: Root, run_date: datetime.date) -> dict[str, Any]:

@@ -51,6 +51,30 @@ def attention_load(folder: epath.Path) -> Load:
     )
 
 
+def unranked_loads() -> list[Load]:
+    """No lists and no attention, for a date of which nothing was ranked.
+
+    Published, they take away what an earlier run of the date had published.
+    """
+    asked = {
+        "queries": dataset_tables.RANKED_QUERIES,
+        "products": dataset_tables.RANKED_PRODUCTS,
+    }
+    nothing = {name: ds.dataset(schema.empty_table()) for name, schema in asked.items()}
+    return [
+        Load(
+            table=table,
+            rows=empty_rows(table),
+            relations={name: nothing[name] for name in table.relations},
+            parameters=parameters,
+        )
+        for table, parameters in (
+            (published_tables()["rankings"], {"top_k": 1}),
+            (published_tables()["query_attention"], {}),
+        )
+    ]
+
+
 def _queries(folder: epath.Path) -> ds.Dataset:
     return relation(folder / "queries.parquet", dataset_tables.RANKED_QUERIES)
 

@@ -66,6 +66,7 @@ def write_rankings(
         folder / "products.parquet", products, dataset_tables.RANKED_PRODUCTS
     )
     storage.write_manifest(folder, {"top_k": top_k, "rows": top_k * len(SCENES)})
+    storage.write_json(root.champion, {"run_id": "m1"})
     leave_receipt(root, run_date, stage=Stage.RANK_CATALOG, rankings=version)
 
 

@@ -2,10 +2,11 @@
 -- BigQuery's dialect, transpiled for DuckDB; a comparison with NaN is wrapped in
 -- NOT (… BETWEEN …), which is true for NaN in both.
 
--- #fail not_empty: the run has rows
-SELECT COUNT(*) AS row_count
-FROM {{ table }}
-HAVING COUNT(*) = 0;
+-- #fail not_empty: a run that asks for lists has some
+SELECT COUNT(*) AS queries
+FROM {{ queries }}
+WHERE NOT EXISTS (SELECT rank FROM {{ table }})
+HAVING COUNT(*) > 0;
 
 -- #fail run_date: every row is of the run's date
 SELECT *

@@ -99,14 +99,13 @@ def test_publish_tells_of_the_data_set_and_the_stages(root: Root) -> None:
     assert found["pipeline_counts"] == [(TUESDAY, "m1", "build_dataset", "pairs", 2)]
 
 
-def test_publish_says_where_the_model_looked(root: Root) -> None:
-    write_run(root, TUESDAY)
+def write_attention(root: Root, date: datetime.date = TUESDAY) -> dict[str, Any]:
+    """The attention of a query, in single precision as a network has it."""
     schema = published_tables()["query_attention"].arrow_schema
-    # Single precision, as a network has it.
     at = schema.get_field_index("attention")
     schema = schema.set(at, pa.field("attention", pa.list_(pa.float32()), False))
     row = {
-        "run_date": TUESDAY,
+        "run_date": date,
         "domain": "fashion",
         "scene_id": HOSTILE,
         "category": "shoes",
@@ -115,8 +114,14 @@ def test_publish_says_where_the_model_looked(root: Root) -> None:
         "grid": 2,
         "attention": [0.5, 0.25, 0.125, 0.125],
     }
-    file = root.rankings(f"v-{TUESDAY}") / "query_attention-00000-of-00001.parquet"
+    file = root.rankings(f"v-{date}") / "query_attention-00000-of-00001.parquet"
     dataset_tables.write_table(file, [row], schema)
+    return row
+
+
+def test_publish_says_where_the_model_looked(root: Root) -> None:
+    write_run(root, TUESDAY)
+    row = write_attention(root)
     run(root)
     assert content(root)["query_attention"] == [tuple(row.values())]
 
@@ -214,11 +219,37 @@ def test_publish_without_a_ranking_publishes_the_rest_and_says_so(
     write_run(root, TUESDAY)
     leave_receipt(root, TUESDAY, stage=Stage.RANK_CATALOG, rankings="")
     receipt = publish.publish(root, TUESDAY)
-    assert "rankings" not in receipt.counts
+    assert receipt.counts["rankings"] == 0
     assert receipt.counts["image_status"] == 5
     assert any("no model has been promoted" in note for note in receipt.notes)
     assert "no model has been promoted" in caplog.text
     assert content(root)["rankings"] == []
+
+
+def test_publish_again_without_a_ranking_takes_the_dates_lists_away(
+    root: Root,
+) -> None:
+    for date in (MONDAY, TUESDAY):
+        write_run(root, date)
+        write_attention(root, date)
+        publish.publish(root, date)
+    leave_receipt(root, TUESDAY, stage=Stage.RANK_CATALOG, rankings="")
+    publish.publish(root, TUESDAY)
+    after = content(root)
+    for name in ("rankings", "query_attention"):
+        assert {row[0] for row in after[name]} == {MONDAY}
+
+
+def test_publish_of_a_ranking_whose_champion_was_removed_is_refused(
+    root: Root,
+) -> None:
+    write_run(root, TUESDAY)
+    run(root)
+    before = content(root)
+    root.champion.unlink()
+    with pytest.raises(InputError, match=rf"rankings v-{TUESDAY}.*rank_catalog"):
+        publish.publish(root, TUESDAY)
+    assert content(root) == before
 
 
 def test_publish_with_a_warning_notes_it(root: Root) -> None:
