@@ -23,10 +23,11 @@ CONTACT ?=
 RETRY ?=
 NEGATIVES ?=
 BASELINE ?=
+WAREHOUSE ?=
 ONLY ?=
 # They reach the commands through the environment, so that nothing in them is ever run.
 export DATA BACKBONE ROOT RUN_DATE PRESET IMAGE_HOST ALLOW_HOSTS CONTACT RETRY
-export NEGATIVES BASELINE ONLY
+export NEGATIVES BASELINE WAREHOUSE ONLY
 
 .PHONY: help
 help: ## List the targets and their options
@@ -42,7 +43,8 @@ help: ## List the targets and their options
 	  '  CONTACT=<url|e-mail>  what hosts of pictures are told, to reach you by (default: nothing)' \
 	  '  RETRY=<retryable|failed|none>  failed pictures to ask for again (default: retryable)' \
 	  '  NEGATIVES=<uniform|popularity|hard>  how negatives are drawn (default: uniform)' \
-	  '  BASELINE=<previous|none|version>  what the data set is compared with (default: previous)'
+	  '  BASELINE=<previous|none|version>  what the data set is compared with (default: previous)' \
+	  '  WAREHOUSE=<file.duckdb|bigquery://project/dataset>  where the tables are published (default: ROOT/warehouse.duckdb)'
 
 $(UV): infra/local/uv.txt
 	@python="$${PYTHON:-$$(sh infra/local/find_python.sh)}" && [ -n "$$python" ] && \
@@ -66,7 +68,8 @@ run: $(VENV)/.ready ## Run the nightly retraining once, through Airflow, on this
 	@$(BIN)/python -m infra.local.nightly --data "$$DATA" --backbone "$$BACKBONE" \
 	  --root "$$ROOT" --run-date "$$RUN_DATE" --preset "$$PRESET" \
 	  --image-host "$$IMAGE_HOST" --allow-hosts "$$ALLOW_HOSTS" --contact "$$CONTACT" \
-	  --retry "$$RETRY" --negatives "$$NEGATIVES" --baseline "$$BASELINE"
+	  --retry "$$RETRY" --negatives "$$NEGATIVES" --baseline "$$BASELINE" \
+	  --warehouse "$$WAREHOUSE"
 
 .PHONY: test
 test: $(VENV)/.ready ## Run the tests

@@ -35,6 +35,7 @@ from beam_jobs.publishing.run_loads import dataset_load, run_loads
 from beam_jobs.publishing.target import (
     Target,
     absolute_address,
+    add_warehouse_argument,
     address_of,
     open_target,
 )
@@ -189,16 +190,6 @@ def _output(root: Root, run_date: datetime.date, *, stage: Stage, name: str) -> 
 
 def _findings(checked: Sequence[Checked]) -> list[Mapping[str, Any]]:
     return [dataclasses.asdict(result) for item in checked for result in item.results]
-
-
-def add_warehouse_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the option that says where the published tables are."""
-    parser.add_argument(
-        "--warehouse",
-        default="",
-        help="path of a DuckDB file (default: the root's warehouse.duckdb), or "
-        "bigquery://project/dataset[?location=EU]",
-    )
 
 
 def main(argv: Sequence[str] | None = None) -> None:

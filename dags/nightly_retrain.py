@@ -323,9 +323,11 @@ break it. Nothing was published, and what readers see is unchanged.""",
     report = module_task(
         "report",
         "beam_jobs.report",
+        warehouse="{{ params.warehouse }}",
         doc_md="""Write `reports/<date>/index.html`.
 
-**If this fails**: everything is published already; clear the task.""",
+**If this fails**: everything is published already. Close the warehouse where it is open
+for writing, and clear the task.""",
     )
 
     fetch_images >> build_dataset >> validate_dataset >> extract_features

@@ -58,6 +58,25 @@ class Datasets:
             dataset.default_table_expiration_ms = _STAGING_DAYS * 24 * 60 * 60 * 1000
         self._client.create_dataset(dataset, exists_ok=True, retry=self.jobs.retry)
 
+    def require(self) -> None:
+        """Refuse an address at which nothing was ever published.
+
+        Raises:
+            InputError: there is no such data set.
+        """
+        name = self.address.published
+        with explained(f"find the data set {name}"):
+            self._client.get_dataset(name, retry=self.jobs.retry)
+
+    def has(self, table: PublishedTable) -> bool:
+        """Whether a published table is there."""
+        with explained(f"find the table {self.published(table)}"):
+            try:
+                self._client.get_table(self.published(table), retry=self.jobs.retry)
+            except exceptions.NotFound:
+                return False
+        return True
+
     def published(self, table: PublishedTable) -> str:
         """The full name of a published table."""
         return f"{self.address.published}.{table.name}"

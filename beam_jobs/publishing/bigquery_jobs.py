@@ -12,7 +12,7 @@ import datetime
 import itertools
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import requests
 from google.api_core import exceptions
@@ -47,6 +47,7 @@ _PARAMETER_TYPES = {
     str: ColumnType.STRING,
     datetime.date: ColumnType.DATE,
 }
+_Parameter: TypeAlias = bigquery.ScalarQueryParameter | bigquery.ArrayQueryParameter
 
 
 def is_transient(error: BaseException) -> bool:
@@ -203,7 +204,7 @@ class Jobs:
             self.retry(try_once)()
 
     def query(
-        self, sql: str, parameters: Sequence[bigquery.ScalarQueryParameter] = ()
+        self, sql: str, parameters: Sequence[_Parameter] = ()
     ) -> list[dict[str, Any]]:
         """The rows of a query.
 
@@ -228,14 +229,18 @@ class Jobs:
         Raises:
             InputError: BigQuery refused it.
         """
-        parameters = [
-            bigquery.ScalarQueryParameter(name, _PARAMETER_TYPES[type(value)], value)
-            for name, value in values.items()
-        ]
+        parameters = [_parameter(name, value) for name, value in values.items()]
         return [
             {name: json_value(value) for name, value in row.items()}
             for row in self.query(sql, parameters)
         ]
+
+
+def _parameter(name: str, value: Any) -> _Parameter:
+    """A value of a query; a list is one of texts."""
+    if isinstance(value, list):
+        return bigquery.ArrayQueryParameter(name, ColumnType.STRING, value)
+    return bigquery.ScalarQueryParameter(name, _PARAMETER_TYPES[type(value)], value)
 
 
 def _load_config(schema: Sequence[bigquery.SchemaField]) -> bigquery.LoadJobConfig:

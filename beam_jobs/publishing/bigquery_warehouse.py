@@ -48,6 +48,20 @@ class BigQueryWarehouse:
             warehouse.ensure_datasets()
             yield warehouse
 
+    @classmethod
+    @contextlib.contextmanager
+    def open_to_read(cls, address: str) -> Iterator[BigQueryWarehouse]:
+        """Open the warehouse at an address, making nothing there.
+
+        Raises:
+            InputError: the address is malformed, or there is no such data set.
+        """
+        parsed = parse_address(address)
+        with contextlib.closing(make_client(parsed)) as client:
+            warehouse = cls(parsed, Jobs(client))
+            warehouse._datasets.require()
+            yield warehouse
+
     def ensure_datasets(self) -> None:
         """Have the three data sets there.
 
@@ -176,6 +190,10 @@ class BigQueryWarehouse:
         """
         bigquery_backups.find(self._datasets, run_date, tables)
         return bigquery_backups.drop(self._datasets, run_date)
+
+    def has(self, table: PublishedTable) -> bool:
+        """Whether a published table is there."""
+        return self._datasets.has(table)
 
     def relation(self, table: PublishedTable) -> str:
         """The full name of a published table."""

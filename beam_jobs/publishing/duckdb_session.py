@@ -94,6 +94,32 @@ def open_session(path: epath.Path) -> Iterator[Session]:
         connection.close()
 
 
+@contextlib.contextmanager
+def read_session(path: epath.Path) -> Iterator[Session]:
+    """Open a file for reading only, for as long as the context lasts.
+
+    Raises:
+        InputError: it is not there, is open for writing elsewhere, or is no DuckDB
+            file.
+    """
+    if not path.exists():
+        raise InputError(
+            f"the warehouse {path} does not exist; publish a date there, or change "
+            "--warehouse"
+        )
+    try:
+        connection = duckdb.connect(str(path), read_only=True)
+    except duckdb.IOException as error:
+        raise InputError(
+            f"the warehouse {path} cannot be read; close it where it is open and run "
+            f"this again ({error})"
+        ) from None
+    try:
+        yield Session(connection)
+    finally:
+        connection.close()
+
+
 def _connect(path: epath.Path) -> duckdb.DuckDBPyConnection:
     try:
         return duckdb.connect(str(path))

@@ -36,6 +36,11 @@ def ensure_table(session: Session, table: PublishedTable) -> None:
     )
 
 
+def has_table(session: Session, table: PublishedTable) -> bool:
+    """Whether a table is there."""
+    return bool(_published_columns(session, table))
+
+
 def column_list(table: PublishedTable) -> str:
     """A table's columns for a statement, in order."""
     return ", ".join(map(quoted, table.column_names))

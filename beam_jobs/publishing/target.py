@@ -6,9 +6,10 @@ published, and when, is the same for both (`beam_jobs.publish`, `beam_jobs.appro
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import datetime
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,12 +19,26 @@ from beam_jobs.publishing.partition_state import PartitionState
 from beam_jobs.publishing.publication import Checked, Load, Staged
 from beam_jobs.publishing.warehouse import Warehouse
 from tfrecords_schema.layout import Root
+from tfrecords_schema.storage import is_local
 from tfrecords_schema.tables import PublishedTable
 
 BIGQUERY = "bigquery://"
 
 
-class Target(Protocol):
+class Reader(Protocol):
+    """A warehouse that is looked at."""
+
+    def has(self, table: PublishedTable) -> bool:
+        """Whether a published table is there."""
+
+    def relation(self, table: PublishedTable) -> str:
+        """The name of a published table in a query."""
+
+    def query(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """The rows of a query of BigQuery's dialect, as JSON values."""
+
+
+class Target(Reader, Protocol):
     """An open warehouse."""
 
     def stage(
@@ -89,12 +104,6 @@ class Target(Protocol):
     def missing(self, relations: Collection[str]) -> list[str]:
         """Those of the tables that are not there."""
 
-    def relation(self, table: PublishedTable) -> str:
-        """The name of a published table in a query."""
-
-    def query(self, sql: str, values: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The rows of a query of BigQuery's dialect."""
-
 
 def absolute_address(option: str) -> str:
     """What `--warehouse` gives, such that it means the same in every folder.
@@ -111,6 +120,16 @@ def address_of(root: Root, option: str) -> str:
     return option or str(root.warehouse)
 
 
+def add_warehouse_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says where the published tables are."""
+    parser.add_argument(
+        "--warehouse",
+        default="",
+        help="path of a DuckDB file (default: the root's warehouse.duckdb), or "
+        "bigquery://project/dataset[?location=EU]",
+    )
+
+
 def open_target(address: str) -> contextlib.AbstractContextManager[Target]:
     """Open the warehouse at an address for as long as the context lasts.
 
@@ -123,3 +142,27 @@ def open_target(address: str) -> contextlib.AbstractContextManager[Target]:
 
         return BigQueryWarehouse.open(address)
     return Warehouse.open(epath.Path(address))
+
+
+@contextlib.contextmanager
+def open_reader(root: Root, option: str) -> Iterator[Reader | None]:
+    """Open what `--warehouse` gives for reading, for as long as the context lasts.
+
+    None where nothing is given and the root has no file of its own on this machine.
+
+    Raises:
+        InputError: the address is malformed, or what it names cannot be read.
+    """
+    address = address_of(root, option)
+    if address.startswith(BIGQUERY):
+        from beam_jobs.publishing.bigquery_warehouse import BigQueryWarehouse
+
+        with BigQueryWarehouse.open_to_read(address) as reader:
+            yield reader
+        return
+    path = epath.Path(address)
+    if not option and not (is_local(path) and path.exists()):
+        yield None
+        return
+    with Warehouse.open_to_read(path) as local:
+        yield local

@@ -17,10 +17,11 @@ from etils import epath
 
 from beam_jobs.publishing import duckdb_backups, duckdb_staging
 from beam_jobs.publishing.dialects import relation_sql, to_duckdb
-from beam_jobs.publishing.duckdb_session import Session, open_session
+from beam_jobs.publishing.duckdb_session import Session, open_session, read_session
 from beam_jobs.publishing.duckdb_tables import (
     column_list,
     ensure_table,
+    has_table,
     replace_views,
 )
 from beam_jobs.publishing.partition_state import PartitionState
@@ -52,6 +53,17 @@ class Warehouse:
             InputError: it is not local, is open elsewhere or is no DuckDB file.
         """
         with open_session(path) as session:
+            yield cls(session.connection)
+
+    @classmethod
+    @contextlib.contextmanager
+    def open_to_read(cls, path: epath.Path) -> Iterator[Warehouse]:
+        """Open the file for reading only, for as long as the context lasts.
+
+        Raises:
+            InputError: it is not there, is open elsewhere or is no DuckDB file.
+        """
+        with read_session(path) as session:
             yield cls(session.connection)
 
     def stage(
@@ -179,6 +191,10 @@ class Warehouse:
         duckdb_backups.find(self._session, run_date, tables)
         with self._session.transaction():
             return duckdb_backups.drop(self._session, run_date)
+
+    def has(self, table: PublishedTable) -> bool:
+        """Whether a published table is there."""
+        return has_table(self._session, table)
 
     def relation(self, table: PublishedTable) -> str:
         """The name of a published table in a query."""

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
+from beam_jobs.publishing.target import add_warehouse_argument, open_reader
 from beam_jobs.report.page import render
 from beam_jobs.report.pictures import PictureBook
 from beam_jobs.report.reading import read_run
@@ -23,10 +24,20 @@ PAGE = "index.html"
 _log = logging.getLogger(__name__)
 
 
-def write_report(root: Root, run_date: datetime.date) -> epath.Path:
-    """Write the page of a run and its receipt; return where the page is."""
+def write_report(
+    root: Root, run_date: datetime.date, *, warehouse: str = ""
+) -> epath.Path:
+    """Write the page of a run and its receipt; return where the page is.
+
+    Args:
+        root: the storage root.
+        run_date: the run.
+        warehouse: address of the one with earlier dates; empty for the root's DuckDB
+            file, where it is there.
+    """
     started = time.monotonic()
-    run = read_run(root, run_date)
+    with open_reader(root, warehouse) as reader:
+        run = read_run(root, run_date, warehouse=reader)
     book = PictureBook(SegmentStore(root.image_store))
     # A lone surrogate is valid in JSON and not in UTF-8; the page shows "?" for it.
     page = render(run, book).encode(errors="replace")
@@ -57,9 +68,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         prog="beam_jobs.report", description=__doc__, allow_abbrev=False
     )
     cli.add_run_arguments(parser)
+    add_warehouse_argument(parser)
     options = parser.parse_args(argv)
     cli.configure_logging()
-    write_report(Root.of(options.root), parse_run_date(options.run_date))
+    write_report(
+        Root.of(options.root),
+        parse_run_date(options.run_date),
+        warehouse=options.warehouse,
+    )
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from etils import epath
 
+from beam_jobs.publishing.target import Reader
 from beam_jobs.report.catalog_facts import (
     AttentionMap,
     CategoryCoverage,
@@ -38,13 +39,16 @@ _LIST_COLUMNS = ("scene_id", "category", "rank", "product_id", "distance")
 _ATTENTION_COLUMNS = ("scene_id", "category", "grid", "attention")
 
 
-def read_rankings(root: Root, run_date: datetime.date, version: str) -> Rankings:
+def read_rankings(
+    root: Root, run_date: datetime.date, version: str, *, warehouse: Reader | None
+) -> Rankings:
     """What the page shows of a complete ranking run.
 
     Args:
         root: where everything is.
         run_date: of the run.
         version: of its rankings.
+        warehouse: that has the date before; None where there is none.
 
     Raises:
         InputError: a file is not what its writer promises.
@@ -57,7 +61,7 @@ def read_rankings(root: Root, run_date: datetime.date, version: str) -> Rankings
     reader = _ListReader(chosen)
     for batch in _batches(folder, "rankings-*.parquet", _LIST_COLUMNS):
         reader.add(batch)
-    earlier = earlier_lists(root.warehouse, run_date, str(manifest["domain"]), chosen)
+    earlier = earlier_lists(warehouse, run_date, str(manifest["domain"]), chosen)
     model = str(manifest["model"])
     known = _model_manifest(root, model)
     attention = _read_attention(folder, chosen) if has_attention(known) else {}

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from etils import epath
 
+from beam_jobs.publishing.target import Reader
 from beam_jobs.report.facts import (
     SHOWN_STAGES,
     Calibration,
@@ -44,8 +45,13 @@ from tfrecords_schema.layout import Receipt, Root, Stage
 Parsed = TypeVar("Parsed")
 
 
-def read_run(root: Root, run_date: datetime.date) -> Run:
+def read_run(root: Root, run_date: datetime.date, *, warehouse: Reader | None) -> Run:
     """Read what the stages of one date left.
+
+    Args:
+        root: the storage root.
+        run_date: the run.
+        warehouse: that has earlier dates; None where there is none.
 
     Raises:
         InputError: no stage has run for that date, or a file is not as promised.
@@ -86,8 +92,10 @@ def read_run(root: Root, run_date: datetime.date) -> Run:
         ),
         checks=_read(run_folder, "checks.json", _checks),
         validation=_read(run_folder, "validation.json", _data_verdict),
-        rankings=read_rankings(root, run_date, rankings) if rankings else None,
-        history=past_figures(root.warehouse, run_date, HISTORY_METRICS),
+        rankings=read_rankings(root, run_date, rankings, warehouse=warehouse)
+        if rankings
+        else None,
+        history=past_figures(warehouse, run_date, HISTORY_METRICS),
         failures=read_failures(
             root.image_store,
             root.dataset(dataset) if dataset else None,

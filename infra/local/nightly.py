@@ -19,6 +19,7 @@ from pathlib import Path
 
 from beam_jobs.fetching.fetch_work import Retry
 from beam_jobs.mining.negatives import Strategy
+from beam_jobs.publishing.target import absolute_address
 from examples.lookbook.host import serve
 from infra.local.catalogs import find_catalog
 from infra.local.progress import StageProgress
@@ -79,6 +80,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--contact", default="", help="URL or e-mail for hosts")
     parser.add_argument("--retry", default="", help="retryable, failed or none")
     parser.add_argument("--negatives", default="", help="uniform, popularity or hard")
+    parser.add_argument(
+        "--warehouse", default="", help="DuckDB file, or bigquery://project/dataset"
+    )
     return parser
 
 
@@ -96,6 +100,8 @@ def given_parameters(arguments: argparse.Namespace) -> dict[str, str]:
         "retry": arguments.retry,
         "negative_strategy": arguments.negatives,
         "validation_baseline": arguments.baseline,
+        # Tasks run in another folder.
+        "warehouse": absolute_address(arguments.warehouse),
     }
     return {name: value for name, value in parameters.items() if value}
 
@@ -252,8 +258,13 @@ def _say_where(root: Root, run_date: datetime.date) -> None:
     print(f"metrics    {model / 'metrics.json'}")
     print(f"champion   {root.champion}")
     print(f"dataset    {root.dataset(trained['dataset'])}")
-    print(f"warehouse  {root.warehouse}")
+    print(f"warehouse  {_warehouse(root, outputs[Stage.PUBLISH]['warehouse'])}")
     print(f"report     {root.report(run_date) / 'index.html'}")
+
+
+def _warehouse(root: Root, output: str) -> str:
+    """Where the tables are: an address of its own, or a file under the root."""
+    return output if "://" in output else str(root.path / output)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from infra.local.nightly import _parser, given_parameters
@@ -10,7 +12,8 @@ from tfrecords_schema.errors import InputError
 
 def test_only_what_was_given_reaches_the_dag() -> None:
     # As `make` passes them: an option that is not set is empty.
-    empty = ["--contact", "", "--retry", "", "--negatives", "", "--baseline", ""]
+    options = ("contact", "retry", "negatives", "baseline", "warehouse")
+    empty = [part for option in options for part in (f"--{option}", "")]
     assert given_parameters(_parser().parse_args(empty)) == {}
 
     given = [
@@ -19,6 +22,7 @@ def test_only_what_was_given_reaches_the_dag() -> None:
         *("--retry", "failed"),
         *("--negatives", "hard"),
         *("--baseline", "none"),
+        *("--warehouse", "bigquery://shop/looks?location=EU"),
     ]
     assert given_parameters(_parser().parse_args(given)) == {
         "allow_hosts": "cdn.local:8080,10.0.0.7",
@@ -26,7 +30,16 @@ def test_only_what_was_given_reaches_the_dag() -> None:
         "retry": "failed",
         "negative_strategy": "hard",
         "validation_baseline": "none",
+        "warehouse": "bigquery://shop/looks?location=EU",
     }
+
+
+def test_warehouse_of_this_folder_is_found_from_any(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    options = _parser().parse_args(["--warehouse", "shop.duckdb"])
+    assert given_parameters(options) == {"warehouse": str(tmp_path / "shop.duckdb")}
 
 
 @pytest.mark.parametrize(

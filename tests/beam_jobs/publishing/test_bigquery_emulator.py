@@ -26,7 +26,9 @@ from beam_jobs import approve, publish
 from beam_jobs.publishing import bigquery_backups
 from beam_jobs.publishing.bigquery_address import make_client, parse_address
 from beam_jobs.publishing.bigquery_warehouse import BigQueryWarehouse
+from beam_jobs.publishing.target import open_reader
 from beam_jobs.publishing.warehouse import Warehouse
+from beam_jobs.report.warehouse import earlier_lists, past_figures
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from tfrecords_schema.table_folders import published_tables
@@ -157,6 +159,39 @@ def test_schema_that_drifted_is_refused_by_column(
         with pytest.raises(InputError, match="column domain is INT64 REQUIRED"):
             warehouse.ensure_tables(TABLES)
         assert len(client.get_table(name).schema) == 2
+
+
+def test_report_reads_the_same_from_both_warehouses(
+    shop: BigQueryWarehouse, local: Warehouse
+) -> None:
+    chosen = [("street-1", "Bags"), ("street-2", "Shoes"), ("no-such-scene", "Bags")]
+    lists = [
+        earlier_lists(warehouse, TUESDAY, "fashion", chosen)
+        for warehouse in (shop, local)
+    ]
+    assert lists[0] == lists[1]
+    assert lists[0] is not None
+    assert lists[0].run_date == MONDAY
+    # Of the scene and category that were chosen, and of no other pair of them.
+    assert set(lists[0].lists) == set(chosen[:2])
+    figures = [
+        past_figures(warehouse, TUESDAY, ["mrr", "recall_at_10"])
+        for warehouse in (shop, local)
+    ]
+    assert figures[0] == figures[1]
+    assert [figure.value for figure in figures[0]] == [0.2, 0.4, 0.25, 0.5]
+
+
+def test_report_of_a_data_set_that_is_not_there_is_refused(
+    running: str, tmp_path: Path
+) -> None:
+    root = Root.of(str(tmp_path))
+    address = f"bigquery://{PROJECT_ID}/never_made"
+    with (
+        pytest.raises(InputError, match=r"find the data set test-project\.never_made"),
+        open_reader(root, address),
+    ):
+        pass
 
 
 def run_options(root: Root) -> list[str]:

@@ -208,8 +208,8 @@ def judged_run(folder: Path) -> Root:
     return root
 
 
-def report(root: Root) -> str:
-    main(["--root", str(root.path), "--run_date", RUN_DATE.isoformat()])
+def report(root: Root, *options: str) -> str:
+    main(["--root", str(root.path), "--run_date", RUN_DATE.isoformat(), *options])
     return (root.report(RUN_DATE) / "index.html").read_text()
 
 

@@ -118,6 +118,23 @@ def test_run_without_a_warehouse_has_lists_and_no_comparison(root: Root) -> None
     assert not root.warehouse.exists()
 
 
+def test_warehouse_that_was_given_has_the_date_before(
+    root: Root, tmp_path: Path
+) -> None:
+    page = report(root)
+    root.warehouse.rename(tmp_path / "shop.duckdb")
+    assert report(root) != page
+    assert report(root, "--warehouse", str(tmp_path / "shop.duckdb")) == page
+
+
+def test_warehouse_that_was_given_and_is_not_there_is_an_error(
+    root: Root, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=r"no\.duckdb does not exist; publish"):
+        report(root, "--warehouse", str(tmp_path / "no.duckdb"))
+    assert not (tmp_path / "no.duckdb").exists()
+
+
 def test_warehouse_that_is_none_is_named(root: Root) -> None:
     root.warehouse.write_text("not a database, whatever its name says")
     with pytest.raises(InputError, match=r"warehouse\.duckdb cannot be read"):
