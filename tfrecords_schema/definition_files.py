@@ -22,6 +22,9 @@ Member = TypeVar("Member", bound=StrEnum)
 VIEWS = "views"
 """The folder of the views, among those of the tables."""
 
+SHARED = "shared"
+"""The folder of the checks that tables share."""
+
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}")  # BigQuery's rule
 
 

@@ -2,6 +2,7 @@
 
 A folder `<name>_v<version>` holds `schema.yaml` (columns), `metadata.yaml` (who, what,
 how it is partitioned) and `checks.sql` (what must hold before rows are published).
+What many tables must hold is in `shared/checks.sql`; `metadata.yaml` names it.
 Whatever is wrong in one is a `ValueError` that names the file: a definition is part of
 the code, so nobody but its author ever sees it.
 """
@@ -11,14 +12,13 @@ from __future__ import annotations
 import functools
 import importlib.resources
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources.abc import Traversable
 from typing import Any
 
-import jinja2
-import jinja2.meta
-
+from tfrecords_schema.check_files import read_checks, shared_checks
 from tfrecords_schema.definition_files import (
+    SHARED,
     VIEWS,
     identifier,
     mapping,
@@ -31,21 +31,14 @@ from tfrecords_schema.definition_files import (
     validate_labels,
 )
 from tfrecords_schema.tables import (
-    JINJA,
     Check,
     Column,
     ColumnType,
     Mode,
     PublishedTable,
-    Severity,
 )
 
 _FOLDER = re.compile(r"(?P<name>[a-z][a-z0-9_]*)_v(?P<version>[1-9][0-9]*)")
-_CHECK_HEADER = re.compile(
-    r"-- #(?P<severity>\w+) (?P<name>[a-z][a-z0-9_]*): (?P<description>.+)"
-)
-_STATEMENT_END = re.compile(r";[ \t]*$", re.MULTILINE)
-_PARAMETER = re.compile(r"@([a-z][a-z0-9_]*)")
 _MAX_CLUSTERING_COLUMNS = 4  # BigQuery's limit
 
 _COLUMN_KEYS = frozenset({"name", "type", "mode", "description"})
@@ -53,7 +46,7 @@ _METADATA_TEXTS = ("friendly_name", "description", "owner", "partition_by")
 _METADATA_KEYS = frozenset(
     {
         *_METADATA_TEXTS,
-        *("cluster_by", "key", "labels"),
+        *("cluster_by", "key", "shared_checks", "labels"),
         *("partition_expiration_days", "require_partition_filter"),
     }
 )
@@ -74,17 +67,21 @@ def load_tables(warehouse: Traversable) -> Mapping[str, PublishedTable]:
     tables: dict[str, PublishedTable] = {}
     for folder in sorted(warehouse.iterdir(), key=lambda entry: entry.name):
         hidden = folder.name.startswith((".", "_"))
-        if hidden or folder.name == VIEWS or not folder.is_dir():
+        if hidden or folder.name in (SHARED, VIEWS) or not folder.is_dir():
             continue
-        table = load_table(folder)
+        table = load_table(folder, warehouse / SHARED / "checks.sql")
         if table.name in tables:
             raise ValueError(f"{folder}: table {table.name} is defined twice")
         tables[table.name] = table
     return tables
 
 
-def load_table(folder: Traversable) -> PublishedTable:
+def load_table(folder: Traversable, shared: Traversable) -> PublishedTable:
     """The table that one folder defines.
+
+    Args:
+        folder: of the table.
+        shared: file of the checks that tables share.
 
     Raises:
         ValueError: the definition is wrong; the message names the file.
@@ -98,9 +95,27 @@ def load_table(folder: Traversable) -> PublishedTable:
         name=match["name"],
         version=int(match["version"]),
         columns=columns,
-        checks=_read_checks(folder / "checks.sql"),
+        checks=_checks_of(folder, columns, metadata, shared),
         **metadata,
     )
+
+
+def _checks_of(
+    folder: Traversable,
+    columns: Sequence[Column],
+    metadata: dict[str, Any],
+    shared: Traversable,
+) -> tuple[Check, ...]:
+    """The shared checks that the metadata name, then the table's own."""
+    wanted = metadata.pop("shared_checks")
+    where = f"{folder / 'metadata.yaml'}: shared_checks"
+    text = read_text(shared) if wanted else ""
+    checks = (
+        *shared_checks(text, wanted, columns, metadata, where=where),
+        *read_checks(folder / "checks.sql", optional=bool(wanted)),
+    )
+    refuse_repeats([check.name for check in checks], where=f"{folder}: check")
+    return checks
 
 
 def _read_columns(file: Traversable) -> tuple[Column, ...]:
@@ -158,53 +173,3 @@ def _validate_partitions(metadata: Mapping[str, Any], *, where: str) -> None:
         raise ValueError(
             f"{where}: require_partition_filter is {required!r}; expected true or false"
         )
-
-
-def _read_checks(file: Traversable) -> tuple[Check, ...]:
-    checks = tuple(
-        _check(statement, where=f"{file}")
-        for statement in _STATEMENT_END.split(read_text(file))
-        if statement.strip()
-    )
-    if not checks:
-        raise ValueError(f"{file} has no checks")
-    refuse_repeats([check.name for check in checks], where=f"{file}: check")
-    return checks
-
-
-def _check(statement: str, *, where: str) -> Check:
-    lines = statement.strip().splitlines()
-    headers = list(_headers(lines))
-    if len(headers) != 1:
-        raise ValueError(
-            f"{where}: {lines[0]!r} opens a query with {len(headers)} headers; write "
-            "one '-- #fail <name>: <rule>' or '-- #warn <name>: <rule>' above the "
-            "query, and ';' at its end"
-        )
-    at, header = headers[0]
-    where = f"{where}: check {header['name']}"
-    sql = "\n".join(lines[at + 1 :])
-    return Check(
-        name=header["name"],
-        severity=member(Severity, header["severity"], where=f"{where}: severity"),
-        description=header["description"],
-        sql=sql,
-        relations=_relations(sql, where=where),
-        parameters=frozenset(_PARAMETER.findall(sql)),
-    )
-
-
-def _headers(lines: Sequence[str]) -> Iterator[tuple[int, re.Match[str]]]:
-    for at, line in enumerate(lines):
-        if header := _CHECK_HEADER.fullmatch(line.strip()):
-            yield at, header
-
-
-def _relations(sql: str, *, where: str) -> frozenset[str]:
-    try:
-        wanted = jinja2.meta.find_undeclared_variables(JINJA.parse(sql))
-    except jinja2.TemplateSyntaxError as error:
-        raise ValueError(f"{where}: {error}") from None
-    if "table" not in wanted:
-        raise ValueError(f"{where}: does not look at {{{{ table }}}}")
-    return frozenset(identifier(name, where=where) for name in wanted)

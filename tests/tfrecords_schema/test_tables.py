@@ -29,6 +29,7 @@ owner: maintainers
 partition_by: run_date
 cluster_by: [item]
 key: [run_date, item]
+shared_checks: [key_unique]
 partition_expiration_days: 30
 require_partition_filter: true
 labels: {application: complete_the_look}
@@ -43,7 +44,26 @@ SELECT * FROM {{ table }} WHERE count <= 0;
 SELECT * FROM {{ table }}
 WHERE run_date = @run_date AND item NOT IN (SELECT item FROM {{ items }});
 """
+SHARED = """
+-- #fail not_empty: there are rows
+SELECT COUNT(*) AS n FROM {{ table }} HAVING COUNT(*) = 0;
+
+-- #warn key_unique: no two rows have one {{ key }}
+SELECT {{ key }} FROM {{ table }} GROUP BY {{ key }} HAVING COUNT(*) > 1;
+
+-- #fail finite: {{ numbers | join(', ') }}: numbers
+SELECT * FROM {{ table }} WHERE {{ partition_by }} = @run_date
+  {%- for n in numbers %} OR IS_NAN({{ n }}){% endfor %};
+"""
 FILES = {"schema.yaml": SCHEMA, "metadata.yaml": METADATA, "checks.sql": CHECKS}
+
+
+def shared_of(folder: Path) -> Path:
+    return folder.parent / "shared" / "checks.sql"
+
+
+def load(folder: Path) -> PublishedTable:
+    return load_table(folder, shared_of(folder))
 
 
 @pytest.fixture
@@ -53,6 +73,8 @@ def write_folder(tmp_path: Path) -> Callable[..., Path]:
         folder.mkdir()
         for file, text in FILES.items():
             (folder / file).write_text(changed.get(file.partition(".")[0], text))
+        (tmp_path / "shared").mkdir(exist_ok=True)
+        shared_of(folder).write_text(SHARED)
         return folder
 
     return write
@@ -89,7 +111,7 @@ def test_image_codes_of_the_check_are_those_of_the_enum() -> None:
 def test_load_table_reads_what_the_folder_says(
     write_folder: Callable[..., Path],
 ) -> None:
-    table = load_table(write_folder())
+    table = load(write_folder())
     assert (table.name, table.version, table.owner) == ("things", 3, "maintainers")
     assert table.columns[2].type is ColumnType.INT64
     assert table.columns[2].mode is Mode.NULLABLE
@@ -103,7 +125,12 @@ def test_load_table_reads_what_the_folder_says(
     assert table.duckdb_columns == (
         '"run_date" DATE NOT NULL, "item" VARCHAR NOT NULL, "count" BIGINT'
     )
-    positive, known = table.checks
+    key_unique, positive, known = table.checks
+    assert key_unique.severity is Severity.WARN
+    assert key_unique.description == "no two rows have one run_date, item"
+    assert key_unique.render({"table": "a"}) == (
+        "SELECT run_date, item FROM `a` GROUP BY run_date, item HAVING COUNT(*) > 1"
+    )
     assert (positive.name, positive.severity) == ("positive", Severity.FAIL)
     assert positive.description == "counts are positive"
     assert positive.parameters == frozenset()
@@ -113,10 +140,32 @@ def test_load_table_reads_what_the_folder_says(
     assert "FROM `a`\n" in known.render({"table": "a", "items": "b"})
 
 
+def test_shared_check_of_numbers_is_of_all_there_are(
+    write_folder: Callable[..., Path],
+) -> None:
+    modes = {"low": "REQUIRED", "high": "NULLABLE", "all": "REPEATED"}
+    schema = SCHEMA + "".join(
+        f"  - {{name: {name}, type: FLOAT64, mode: {mode}, description: A number.}}\n"
+        for name, mode in modes.items()
+    )
+    metadata = METADATA.replace("[key_unique]", "[finite]")
+    table = load(write_folder(schema=schema, metadata=metadata))
+    assert table.checks[0].description == "low, high: numbers"
+    assert table.checks[0].sql.endswith("OR IS_NAN(low) OR IS_NAN(high)")
+
+
+def test_checks_file_may_be_absent_beside_shared_ones(
+    write_folder: Callable[..., Path],
+) -> None:
+    folder = write_folder()
+    (folder / "checks.sql").unlink()
+    assert [check.name for check in load(folder).checks] == ["key_unique"]
+
+
 def test_repeated_column_is_a_list_that_is_never_null(
     write_folder: Callable[..., Path],
 ) -> None:
-    table = load_table(
+    table = load(
         write_folder(schema=SCHEMA.replace("mode: NULLABLE", "mode: REPEATED"))
     )
     assert table.arrow_schema.field("count") == pa.field(
@@ -153,6 +202,10 @@ def test_published_table_is_frozen() -> None:
         ("metadata", "[run_date, item]", "[run_date, thing]", "'thing' is not a col"),
         ("metadata", "[run_date, item]", "[item, item]", "item is there twice"),
         ("metadata", "cluster_by: [item]", "cluster_by: item", "a list of columns"),
+        ("metadata", "[key_unique]", "key_unique", "expected a list of checks"),
+        ("metadata", "[key_unique]", "[unique]", "'unique' is none of not_empty, key"),
+        ("metadata", "[key_unique]", "[finite]", "no column is FLOAT64"),
+        ("metadata", "[key_unique]", "[not_empty, not_empty]", "not_empty is there"),
         ("metadata", "complete_the_look", "Complete Look", "'Complete Look' is not"),
         ("metadata", "days: 30", "days: 0", "days is 0; expected days, 1 or more"),
         ("metadata", "days: 30", "days: true", "days is True; expected days"),
@@ -174,7 +227,7 @@ def test_load_table_refuses_and_names_the_file(
     assert old in FILES[name]
     folder = write_folder(**{file: FILES[name].replace(old, new, 1)})
     with pytest.raises(ValueError, match=re.escape(message)) as caught:
-        load_table(folder)
+        load(folder)
     assert str(folder / name) in str(caught.value)
 
 
@@ -190,17 +243,27 @@ def test_load_table_refuses_too_many_clustering_columns(
     metadata = yaml.safe_load(METADATA) | {"cluster_by": names}
     folder = write_folder(schema=yaml.dump(schema), metadata=yaml.dump(metadata))
     with pytest.raises(ValueError, match="more than 4 columns"):
-        load_table(folder)
+        load(folder)
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_load_table_names_a_missing_file(
     write_folder: Callable[..., Path], name: str
 ) -> None:
-    folder = write_folder()
+    without = METADATA.replace("[key_unique]", "[]")
+    folder = write_folder(metadata=without)
     (folder / name).unlink()
     with pytest.raises(ValueError, match=f"{name} is missing"):
-        load_table(folder)
+        load(folder)
+
+
+def test_load_table_names_the_shared_file_where_it_is_missing(
+    write_folder: Callable[..., Path],
+) -> None:
+    folder = write_folder()
+    shared_of(folder).unlink()
+    with pytest.raises(ValueError, match=r"shared/checks\.sql is missing"):
+        load(folder)
 
 
 def test_load_tables_refuses_an_unversioned_folder(

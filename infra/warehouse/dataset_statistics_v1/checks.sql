@@ -1,26 +1,5 @@
 -- Each query selects the rows that break its rule; a check without rows has passed.
 
--- #fail not_empty: the run has rows
-SELECT COUNT(*) AS row_count
-FROM {{ table }}
-HAVING COUNT(*) = 0;
-
--- #fail run_date: every row is of the run's date
-SELECT *
-FROM {{ table }}
-WHERE run_date <> @run_date;
-
--- #fail key_unique: a figure is there once
-SELECT run_date, dataset_version, split, statistic, subject, COUNT(*) AS copies
-FROM {{ table }}
-GROUP BY run_date, dataset_version, split, statistic, subject
-HAVING COUNT(*) > 1;
-
--- #fail finite: every figure is a number, not NaN or infinite
-SELECT split, statistic, subject, value
-FROM {{ table }}
-WHERE NOT (value BETWEEN -1.79e308 AND 1.79e308);
-
 -- #fail counts_not_negative: nothing is there less than zero times
 SELECT split, statistic, subject, value
 FROM {{ table }}

@@ -1,16 +1,5 @@
 -- Each query selects the rows that break its rule; a check without rows has passed.
 
--- #fail run_date: every row is of the run's date
-SELECT *
-FROM {{ table }}
-WHERE run_date <> @run_date;
-
--- #fail key_unique: a query has one attention
-SELECT run_date, domain, scene_id, category, COUNT(*) AS copies
-FROM {{ table }}
-GROUP BY run_date, domain, scene_id, category
-HAVING COUNT(*) > 1;
-
 -- #fail length: there is a weight for every region of the grid
 SELECT domain, scene_id, category, grid, ARRAY_LENGTH(attention) AS weights
 FROM {{ table }}

@@ -8,17 +8,6 @@ FROM {{ queries }}
 WHERE NOT EXISTS (SELECT rank FROM {{ table }})
 HAVING COUNT(*) > 0;
 
--- #fail run_date: every row is of the run's date
-SELECT *
-FROM {{ table }}
-WHERE run_date <> @run_date;
-
--- #fail rank_unique: a list has one product per rank
-SELECT run_date, domain, scene_id, category, rank, COUNT(*) AS copies
-FROM {{ table }}
-GROUP BY run_date, domain, scene_id, category, rank
-HAVING COUNT(*) > 1;
-
 -- #fail product_unique: a list names a product once
 SELECT run_date, domain, scene_id, category, product_id, COUNT(*) AS copies
 FROM {{ table }}

@@ -257,7 +257,7 @@ NAN, INFINITY = float("nan"), float("inf")
 MUTATIONS: list[tuple[str, str, Mutation, set[str]]] = [
     ("rankings", "not_empty", list.clear, {"coverage"}),
     ("rankings", "run_date", put(-1, run_date=MONDAY), {"ranks_contiguous"}),
-    ("rankings", "rank_unique", put(2, rank=2), {"ranks_contiguous"}),
+    ("rankings", "key_unique", put(2, rank=2), {"ranks_contiguous"}),
     ("rankings", "product_unique", put(2, product_id="p2"), set()),
     ("rankings", "ranks_contiguous", put(2, rank=4), set()),
     ("rankings", "distance_ordered", put(2, distance=0.3), set()),
