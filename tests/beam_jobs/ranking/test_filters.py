@@ -86,7 +86,7 @@ def test_rules_of_an_empty_file_leave_nothing_out(tmp_path: Path, text: str) -> 
         ("available: yes please", "available 'yes please'"),
         ("market: 49", "market 49"),
         ("diversity: {per_list: 0}", "per_list 0"),
-        ("diversity: {per_list: 1, max_bits: 40}", "max_bits 40"),
+        ("diversity: {per_list: 1, max_bits: 11}", "max_bits 11 is no number in 0..10"),
         ("diversity: {per_list: true}", "per_list True"),
         ("- market", "not a mapping"),
         ("market: [", "cannot be read"),
