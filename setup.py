@@ -37,6 +37,8 @@ EXTRAS = {
         "google-cloud-bigquery>=3.47,<4",
         "google-cloud-storage>=3.17,<4",
     ],
+    # What `rank_catalog --index` needs.
+    "index": ["faiss-cpu>=1.12"],
     "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
     "dev": [
         "faiss-cpu>=1.12",

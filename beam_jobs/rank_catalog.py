@@ -2,6 +2,7 @@
 
     python -m beam_jobs.rank_catalog --root=runs --run_date=2026-11-22 --top_k=20
         [--filters=rules.yaml --attributes=offers.csv] [--min_coverage=0.9]
+        [--index --min_recall=0.95]
 
 Takes the champion and the run date's data set and features, and writes
 `{root}/rankings/<version>/`: Parquet in the form of the published table, the queries
@@ -24,13 +25,19 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     StandardOptions,
 )
-from etils import epath
 
 from beam_jobs.options import RunOptions, parse_options
 from beam_jobs.processors import usable_cores
 from beam_jobs.ranking import plan as plans
 from beam_jobs.ranking.accounts import Accounts, write_accounts
+from beam_jobs.ranking.gates import (
+    check_coverage,
+    check_recall,
+    manifest_of_recall,
+    notes_of,
+)
 from beam_jobs.ranking.inputs import (
+    Inputs,
     check_categories,
     known_pairs,
     missing_features,
@@ -41,12 +48,15 @@ from beam_jobs.ranking.pair_scorer import PairRule
 from beam_jobs.ranking.plan import BlockSizes, Plan
 from beam_jobs.ranking.ranking_options import RankCatalogOptions, Wanted, read_wanted
 from beam_jobs.ranking.ranking_pipeline import (
+    Approximation,
     RankingModel,
     build_pipeline,
+    read_found,
     read_written,
     write_excluded,
 )
 from beam_jobs.ranking.ranking_transforms import Written, threads_of
+from beam_jobs.ranking.recall import Recall, recall_of, sample_scenes
 from tfrecords_schema import storage
 from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
@@ -76,7 +86,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     started = time.monotonic()
     if not root.champion.exists():
         log.warning("there is no champion yet, so nothing is ranked")
-        _write_receipt(root, date, "", {}, started=started, reused=False)
+        _write_receipt(root, date, "", None, started=started, reused=False)
         return
     provenance = _provenance(root, date, wanted)
     version = f"{date.isoformat()}-{digest(provenance, 8)}"
@@ -88,10 +98,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         _write_unless_overtaken(root, date, version, provenance, wanted, options)
     plans.finish(folder)
     manifest = storage.read_manifest(folder)
-    _check_coverage(manifest, wanted.min_coverage)
-    counts = manifest["counts"]
-    _write_receipt(root, date, version, counts, started=started, reused=reused)
-    log.info("rankings %s: %s", version, counts)
+    check_coverage(manifest, wanted.min_coverage)
+    check_recall(manifest)
+    _write_receipt(root, date, version, manifest, started=started, reused=reused)
+    log.info("rankings %s: %s", version, manifest["counts"])
 
 
 def _provenance(root: Root, date: datetime.date, wanted: Wanted) -> dict[str, Any]:
@@ -117,6 +127,13 @@ def _provenance(root: Root, date: datetime.date, wanted: Wanted) -> dict[str, An
     if obstacle:
         raise InputError(
             f"champion {champion} ranks no catalogue: {obstacle}; promote another model"
+        )
+    sizes = pair_sizes(manifest)
+    if wanted.index and sizes is not None:
+        raise InputError(
+            f"--index needs query vectors, and champion {champion} has none: its "
+            f"distance is no inner product (model.attention={sizes.attention}, "
+            f"model.squared={str(sizes.squared).lower()}); rank without --index"
         )
     provenance = {
         "code_version": CODE_VERSION,
@@ -203,36 +220,40 @@ def _write_rankings(
             wanted.rule,
             labels=labels,
             threads=_threads(options),
+            approximation=_approximation(wanted, inputs),
         )
     written = read_written(plan)
     accounts = write_accounts(
         plan, inputs, wanted.rule, domain=labels.domain, known=known, written=written
     )
-    _write_manifest(folder, provenance, accounts, written)
+    recall = recall_of(read_found(plan)) if wanted.index else None
+    storage.write_manifest(folder, provenance | _results(accounts, recall, written))
 
 
-def _write_manifest(
-    folder: epath.Path,
-    provenance: dict[str, Any],
-    accounts: Accounts,
-    written: Sequence[Written],
-) -> None:
-    manifest = provenance | {
+def _approximation(wanted: Wanted, inputs: Inputs) -> Approximation | None:
+    if wanted.index is None:
+        return None
+    scene_ids = inputs.scenes.column("scene_id").to_pylist()
+    return Approximation(wanted.index, sample_scenes(scene_ids))
+
+
+def _results(
+    accounts: Accounts, recall: Recall | None, written: Sequence[Written]
+) -> dict[str, Any]:
+    """What the manifest says besides where the rankings come from."""
+    counts = accounts.counts
+    if recall is not None:
+        counts = counts | {
+            "sample_lists": recall.lists,
+            "sample_products": recall.products,
+            "sample_found": recall.found,
+        }
+    return {
         "files": {file.name: file.rows for file in written},
-        "counts": accounts.counts,
+        "counts": counts,
         "coverage": accounts.coverage,
+        **manifest_of_recall(recall),
     }
-    storage.write_manifest(folder, manifest)
-
-
-def _check_coverage(manifest: dict[str, Any], min_coverage: float) -> None:
-    coverage, counts = manifest["coverage"], manifest["counts"]
-    if coverage < min_coverage:
-        raise InputError(
-            f"{counts['queries_answered']} of {counts['queries']} queries have an "
-            f"answer, {coverage:.1%}, below --min_coverage {min_coverage}: {counts}. "
-            "rejections.parquet of the ranking says who was turned away and why"
-        )
 
 
 def _pair_rule(manifest: dict[str, Any]) -> PairRule | None:
@@ -256,7 +277,7 @@ def _write_receipt(
     root: Root,
     date: datetime.date,
     version: str,
-    counts: dict[str, int],
+    manifest: dict[str, Any] | None,
     *,
     started: float,
     reused: bool,
@@ -266,9 +287,10 @@ def _write_receipt(
         Receipt(
             stage=Stage.RANK_CATALOG,
             outputs={"rankings": version},
-            counts=counts,
+            counts=manifest["counts"] if manifest else {},
             seconds=round(time.monotonic() - started, 3),
             reused=reused,
+            notes=notes_of(manifest) if manifest else (),
         ),
     )
 

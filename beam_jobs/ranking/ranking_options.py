@@ -13,12 +13,14 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from beam_jobs.ranking.attributes import Attributes, read_attributes
 from beam_jobs.ranking.filters import FilterRules, read_rules
 from beam_jobs.ranking.lists import ListRule
+from beam_jobs.ranking.product_index import DEFAULT_PROBES, MAX_LISTS, IndexRule
 from tfrecords_schema.errors import InputError
 
 log = logging.getLogger(__name__)
 
 MAX_TOP_K = 1_000
 """Lists of 8,192 queries are held at once, 12 bytes a place: 98 MB."""
+DEFAULT_RECALL = 0.95
 
 
 class RankCatalogOptions(PipelineOptions):
@@ -46,6 +48,24 @@ class RankCatalogOptions(PipelineOptions):
             default=0.9,
             help="the job fails where a smaller share of the queries has an answer",
         )
+        parser.add_argument(
+            "--index",
+            action="store_true",
+            help="rank approximately, by indexes of the products (needs the extra "
+            "`index`)",
+        )
+        parser.add_argument(
+            "--index_probes",
+            type=int,
+            help=f"lists of an index that a query looks at, 1 to {MAX_LISTS}; "
+            f"{DEFAULT_PROBES} unless set",
+        )
+        parser.add_argument(
+            "--min_recall",
+            type=float,
+            help="with --index the job fails where a smaller share of the exact lists "
+            f"is found, on a sample; {DEFAULT_RECALL} unless set",
+        )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,19 +77,22 @@ class Wanted:
         rules: of what may be in them.
         attributes: that the rules look at; None where they look at none.
         min_coverage: share of the queries that must have an answer.
+        index: how approximate lists may be; None for exact ones.
     """
 
     rule: ListRule
     rules: FilterRules
     attributes: Attributes | None
     min_coverage: float
+    index: IndexRule | None
 
     @property
     def identity(self) -> dict[str, Any]:
         """What of it the rankings follow from."""
         attributes = None if self.attributes is None else self.attributes.sha256
         filters = None if self.rules == FilterRules() else self.rules.identity
-        return {"top_k": self.rule.k, "filters": filters, "attributes": attributes}
+        exact = {"top_k": self.rule.k, "filters": filters, "attributes": attributes}
+        return exact | ({"index": self.index.identity} if self.index else {})
 
 
 def read_wanted(options: RankCatalogOptions) -> Wanted:
@@ -80,9 +103,8 @@ def read_wanted(options: RankCatalogOptions) -> Wanted:
     """
     if not 1 <= options.top_k <= MAX_TOP_K:
         raise InputError(f"--top_k {options.top_k} is not in 1..{MAX_TOP_K}")
-    share = options.min_coverage
-    if not (math.isfinite(share) and 0 <= share <= 1):
-        raise InputError(f"--min_coverage {share} is not in 0..1")
+    _check_share("min_coverage", options.min_coverage)
+    index = _read_index(options)
     rules = read_rules(options.filters)
     if rules.needs_attributes and not options.attributes:
         raise InputError(
@@ -102,4 +124,30 @@ def read_wanted(options: RankCatalogOptions) -> Wanted:
             attributes.rejections[0],
         )
     per_group = rules.diversity.per_list if rules.diversity else None
-    return Wanted(ListRule(options.top_k, per_group), rules, attributes, share)
+    return Wanted(
+        ListRule(options.top_k, per_group),
+        rules,
+        attributes,
+        options.min_coverage,
+        index,
+    )
+
+
+def _read_index(options: RankCatalogOptions) -> IndexRule | None:
+    if not options.index:
+        for name in ("index_probes", "min_recall"):
+            value = getattr(options, name)
+            if value is not None:
+                raise InputError(f"--{name} {value} has no effect without --index")
+        return None
+    probes = DEFAULT_PROBES if options.index_probes is None else options.index_probes
+    if not 1 <= probes <= MAX_LISTS:
+        raise InputError(f"--index_probes {probes} is not in 1..{MAX_LISTS}")
+    recall = DEFAULT_RECALL if options.min_recall is None else options.min_recall
+    _check_share("min_recall", recall)
+    return IndexRule(probes, recall)
+
+
+def _check_share(name: str, share: float) -> None:
+    if not (math.isfinite(share) and 0 <= share <= 1):
+        raise InputError(f"--{name} {share} is not in 0..1")

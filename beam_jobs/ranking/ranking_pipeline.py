@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from collections.abc import Sequence
+from typing import Any
 
 import apache_beam as beam
 import numpy as np
 from etils import epath
 
 from beam_jobs.ranking.embed_transforms import EmbedProducts, EmbedScenes
+from beam_jobs.ranking.index_transforms import (
+    EXACT,
+    BuildIndexes,
+    CompareLists,
+    SearchUnits,
+    TakeSample,
+)
 from beam_jobs.ranking.labels import RankingLabels
 from beam_jobs.ranking.lists import ListRule
 from beam_jobs.ranking.pair_scorer import PairRule
 from beam_jobs.ranking.plan import Plan
+from beam_jobs.ranking.product_index import IndexRule
 from beam_jobs.ranking.ranking_transforms import (
     MergeRankings,
     RankUnits,
     WriteRankings,
     Written,
 )
+from beam_jobs.ranking.recall import Found
 from tfrecords_schema import storage
 from tfrecords_schema.table_folders import published_tables
 
@@ -39,6 +50,19 @@ class RankingModel:
     pairs: PairRule | None
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Approximation:
+    """How a ranking is approximate.
+
+    Attributes:
+        index: how products are searched.
+        sample: numbers of the scenes whose lists are compared with exact ones.
+    """
+
+    index: IndexRule
+    sample: tuple[int, ...]
+
+
 def build_pipeline(
     pipeline: beam.Pipeline,
     plan: Plan,
@@ -47,8 +71,11 @@ def build_pipeline(
     *,
     labels: RankingLabels,
     threads: int,
+    approximation: Approximation | None = None,
 ) -> None:
     """Wire the job; what was written is in `written.json` of the plan's scratch.
+
+    How the lists of the sample compare is in `found.json`, where there is one.
 
     Args:
         pipeline: to add to.
@@ -57,6 +84,7 @@ def build_pipeline(
         rule: what lists are to be like.
         labels: of every row.
         threads: that a process ranks with.
+        approximation: None for exact lists.
     """
     products = (
         pipeline
@@ -65,6 +93,8 @@ def build_pipeline(
         | "EmbedProducts"
         >> beam.ParDo(EmbedProducts(plan, model.folder, model.features))
     )
+    if approximation:
+        products = products | "BuildIndexes" >> beam.ParDo(BuildIndexes(plan))
     scenes = (
         pipeline
         | "ListSceneBlocks" >> beam.Create(list(range(plan.n_scene_blocks)))
@@ -78,37 +108,90 @@ def build_pipeline(
         | "JoinBlocks" >> beam.Flatten()
         | "CountBlocks" >> beam.combiners.Count.Globally()
     )
-    schema = published_tables()["rankings"].arrow_schema
-    path = written_file(plan)
-    _ = (
+    units = (
         pipeline
         | "ListUnits" >> beam.Create(list(plan.units()))
         | "SpreadUnits" >> beam.Reshuffle()
-        | "RankUnits"
-        >> beam.ParDo(
-            RankUnits(plan, rule, pairs=model.pairs, threads=threads),
-            beam.pvalue.AsSingleton(embedded),
+    )
+    ready = beam.pvalue.AsSingleton(embedded)
+    if approximation is None:
+        rank = RankUnits(plan, rule, pairs=model.pairs, threads=threads)
+        lists = units | "RankUnits" >> beam.ParDo(rank, ready)
+    else:
+        lists, exact = _search(
+            units, ready, plan, rule, approximation=approximation, threads=threads
         )
-        | "MergeProductBlocks" >> beam.CombinePerKey(MergeRankings(rule))
+    merged = lists | "MergeProductBlocks" >> beam.CombinePerKey(MergeRankings(rule))
+    schema = published_tables()["rankings"].arrow_schema
+    _ = (
+        merged
         | "WriteRankings" >> beam.ParDo(WriteRankings(plan, labels, schema))
         | "GatherFiles" >> beam.combiners.ToList()
-        | "WriteFiles" >> beam.Map(_write_files, str(path))
+        | "WriteFiles" >> beam.Map(_write_rows, str(_written_file(plan)))
+    )
+    if approximation is None:
+        return
+    of_sample = merged | "TakeSample" >> beam.ParDo(
+        TakeSample(plan, approximation.sample)
+    )
+    _ = (
+        (exact, of_sample)
+        | "JoinLists" >> beam.CoGroupByKey()
+        | "CompareLists" >> beam.ParDo(CompareLists(plan))
+        | "GatherFound" >> beam.combiners.ToList()
+        | "WriteFound" >> beam.Map(_write_rows, str(_found_file(plan)))
     )
 
 
-def _write_files(files: list[Written], path: str) -> None:
-    rows = [dataclasses.asdict(file) for file in sorted(files, key=lambda f: f.name)]
+def _search(
+    units: beam.PCollection,
+    ready: Any,
+    plan: Plan,
+    rule: ListRule,
+    *,
+    approximation: Approximation,
+    threads: int,
+) -> tuple[beam.PCollection, beam.PCollection]:
+    """Lists of the units by index, and merged exact ones of the sample."""
+    search = SearchUnits(
+        plan,
+        rule,
+        index=approximation.index,
+        sample=approximation.sample,
+        threads=threads,
+    )
+    found = units | "SearchUnits" >> beam.ParDo(search, ready).with_outputs(
+        EXACT, main="lists"
+    )
+    exact = found[EXACT] | "MergeExact" >> beam.CombinePerKey(MergeRankings(rule))
+    return found["lists"], exact
+
+
+def _write_rows(parts: Sequence[Any], path: str) -> None:
+    rows = sorted((dataclasses.asdict(part) for part in parts), key=_in_order)
     storage.write_json(epath.Path(path), rows)
 
 
-def written_file(plan: Plan) -> epath.Path:
-    """Where the pipeline says what it wrote."""
+def _in_order(row: dict[str, Any]) -> list[str]:
+    return [str(value) for value in row.values()]
+
+
+def _written_file(plan: Plan) -> epath.Path:
     return plan.scratch / "written.json"
+
+
+def _found_file(plan: Plan) -> epath.Path:
+    return plan.scratch / "found.json"
 
 
 def read_written(plan: Plan) -> list[Written]:
     """What the pipeline wrote."""
-    return [Written(**row) for row in storage.read_json(written_file(plan))]
+    return [Written(**row) for row in storage.read_json(_written_file(plan))]
+
+
+def read_found(plan: Plan) -> list[Found]:
+    """How the lists of the sample compare, of an approximate ranking."""
+    return [Found(**row) for row in storage.read_json(_found_file(plan))]
 
 
 def write_excluded(plan: Plan, known: dict[int, tuple[np.ndarray, np.ndarray]]) -> None:

@@ -65,7 +65,8 @@ class RankUnits(beam.DoFn):
         )
         yield (unit.category, unit.group), ranking
 
-    def _scorer(self, unit: Unit) -> Scorer:
+    def _scene_arrays(self, unit: Unit) -> dict[str, np.ndarray]:
+        """What was embedded of the unit's scenes for its category, by name."""
         blocks = [
             read_arrays(self._plan.scene_stem(block))
             for block in self._plan.blocks_of(unit.group)
@@ -74,7 +75,10 @@ class RankUnits(beam.DoFn):
         for name in ("queries", "attention"):
             if name in found:
                 found[name] = [array[:, unit.category] for array in found[name]]
-        arrays = {name: np.concatenate(parts) for name, parts in found.items()}
+        return {name: np.concatenate(parts) for name, parts in found.items()}
+
+    def _scorer(self, unit: Unit) -> Scorer:
+        arrays = self._scene_arrays(unit)
         if self._pairs is None:
             return InnerProducts(arrays["queries"])
         local, keys, attention = (

@@ -96,6 +96,12 @@ def _predict_loop() -> list[Row]:
     return predict_loop_rows()
 
 
+def _index() -> list[Row]:
+    from tests.bench.rank_index import index_rows
+
+    return index_rows()
+
+
 # Imported when run: the night must be measured from a small process.
 BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
     ("run_wall_s", "run_peak_rss_mib"): _run_night,
@@ -112,6 +118,7 @@ BENCHMARKS: dict[tuple[str, ...], Callable[[], list[Row]]] = {
     ("evaluate_vs_train",): _evaluation,
     ("rank_vs_faiss", "rank_vs_gemm", "rank_beam_vs_kernel"): _ranking,
     ("rank_vs_predict_loop",): _predict_loop,
+    ("rank_index_vs_exact_20k", "rank_index_vs_exact_1m"): _index,
 }
 
 

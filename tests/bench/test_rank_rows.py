@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.bench import rank_index
 from tests.bench.rank import Effort, predict_loop_rows, rank, ranking_rows
 
 
@@ -38,3 +39,15 @@ def test_network_run_per_pair_is_a_row() -> None:
     (row,) = predict_loop_rows(n_pairs=256, n_products=500, dims=(8, 8))
     assert row.ratio is not None
     assert row.ratio > 0
+
+
+def test_index_against_exact_ranking_is_a_row_for_each_size() -> None:
+    pytest.importorskip("faiss")
+    effort = rank_index.Effort(
+        products=(("few", 2000), ("many", 20_000)), queries=300, dim=16, k=5, probes=8
+    )
+    few, many = rank_index.index_rows(effort)
+    assert few.name == "rank_index_vs_exact_few"
+    assert "recall@5 1.0000" in few.against  # too few for an index
+    assert "recall@5 0." in many.against
+    assert all(row.ratio is not None and row.ratio > 0 for row in (few, many))
