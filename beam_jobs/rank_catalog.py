@@ -4,7 +4,8 @@
         [--filters=rules.yaml --attributes=offers.csv] [--min_coverage=0.9]
         [--index --min_recall=0.95]
 
-Takes the champion and the run date's data set and features, and writes
+Takes the champion and the run date's data set and features, or pictures where it looks
+at those, and writes
 `{root}/rankings/<version>/`: Parquet in the form of the published table, the queries
 and products that were ranked, who was turned away, the attention of the queries, and
 last a manifest (docs/ranking.md). Without a champion nothing is ranked, and the receipt
@@ -45,6 +46,7 @@ from beam_jobs.ranking.inputs import (
 )
 from beam_jobs.ranking.labels import RankingLabels
 from beam_jobs.ranking.pair_scorer import PairRule
+from beam_jobs.ranking.picture_embedder import PictureSource
 from beam_jobs.ranking.plan import BlockSizes, Plan
 from beam_jobs.ranking.ranking_options import RankCatalogOptions, Wanted, read_wanted
 from beam_jobs.ranking.ranking_pipeline import (
@@ -63,7 +65,8 @@ from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
 from trainer.backbone_form import MODEL_FILE
-from trainer.vectors import pair_sizes, why_unrankable
+from trainer.preparation import backbone_file
+from trainer.vectors import needs_pictures, pair_sizes
 
 log = logging.getLogger(__name__)
 
@@ -71,6 +74,11 @@ CODE_VERSION = 2
 """Raised with every change that gives other rankings for the same input."""
 
 SIZES = BlockSizes()
+PICTURE_SIZES = BlockSizes(
+    scenes=128, products=4096, scene_blocks=64, product_blocks=128
+)
+"""Of models that look at pictures: minutes of a backbone's work are lost with a worker,
+not hours. Units are as large."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -108,26 +116,14 @@ def _provenance(root: Root, date: datetime.date, wanted: Wanted) -> dict[str, An
     """What the rankings follow from; its digest is part of the version.
 
     Raises:
-        InputError: the champion was trained on features of another backbone, or on
-            none.
+        InputError: the champion was trained on features of another backbone, or has
+            no query vectors for an index.
     """
     champion = storage.read_json(root.champion)["run_id"]
     manifest = storage.read_manifest(root.model(champion))
     dataset = root.receipt(date, Stage.BUILD_DATASET).outputs
-    features = root.receipt(date, Stage.EXTRACT_FEATURES).outputs
-    if manifest["backbone"] != features["features"]:
-        raise InputError(
-            f"champion {champion} needs features of backbone "
-            f"{manifest['backbone_name']} ({manifest['backbone']}), the run has those "
-            f"of {features['backbone']} ({features['features']}); set --backbone of "
-            "beam_jobs.extract_features to the champion's: "
-            f"{root.backbone(manifest['backbone'].partition('-')[0]) / MODEL_FILE}"
-        )
-    obstacle = why_unrankable(manifest)
-    if obstacle:
-        raise InputError(
-            f"champion {champion} ranks no catalogue: {obstacle}; promote another model"
-        )
+    if not needs_pictures(manifest):
+        _check_features(root, date, champion, manifest)
     sizes = pair_sizes(manifest)
     if wanted.index and sizes is not None:
         raise InputError(
@@ -141,7 +137,7 @@ def _provenance(root: Root, date: datetime.date, wanted: Wanted) -> dict[str, An
         "dataset": dataset["dataset"],
         "catalog": dataset["catalog"],
         "domain": dataset["domain"],
-        "backbone": features["features"],
+        "backbone": manifest["backbone"],
         **wanted.identity,
     }
     missing = missing_features(
@@ -173,6 +169,20 @@ def _write_unless_overtaken(
         log.warning("another run has completed rankings %s: %s", version, error)
 
 
+def _check_features(
+    root: Root, date: datetime.date, champion: str, manifest: dict[str, Any]
+) -> None:
+    features = root.receipt(date, Stage.EXTRACT_FEATURES).outputs
+    if manifest["backbone"] != features["features"]:
+        raise InputError(
+            f"champion {champion} needs features of backbone "
+            f"{manifest['backbone_name']} ({manifest['backbone']}), the run has those "
+            f"of {features['backbone']} ({features['features']}); set --backbone of "
+            "beam_jobs.extract_features to the champion's: "
+            f"{root.backbone(manifest['backbone'].partition('-')[0]) / MODEL_FILE}"
+        )
+
+
 def _write_rankings(
     root: Root,
     date: datetime.date,
@@ -187,6 +197,7 @@ def _write_rankings(
     offers = wanted.attributes.offers if wanted.attributes else {}
     inputs = read_inputs(dataset, wanted.rules, offers)
     manifest = storage.read_manifest(root.model(provenance["model"]))
+    model = _model(root, provenance, manifest)
     check_categories(provenance["model"], manifest["categories"], inputs)
     known = known_pairs(dataset, inputs) if wanted.rules.exclude_known_pairs else {}
     labels = RankingLabels(
@@ -202,16 +213,11 @@ def _write_rankings(
         categories=inputs.categories,
         products=tuple(table.num_rows for table in inputs.products),
         n_scenes=inputs.scenes.num_rows,
-        sizes=SIZES,
+        sizes=PICTURE_SIZES if model.pictures else SIZES,
     )
     plans.start(plan)
     plans.write_lists(plan, inputs.scenes, inputs.products)
     write_excluded(plan, known)
-    model = RankingModel(
-        str(root.model(provenance["model"])),
-        str(root.feature_store(provenance["backbone"])),
-        _pair_rule(manifest),
-    )
     with beam.Pipeline(options=options) as pipeline:
         build_pipeline(
             pipeline,
@@ -254,6 +260,22 @@ def _results(
         "coverage": accounts.coverage,
         **manifest_of_recall(recall),
     }
+
+
+def _model(
+    root: Root, provenance: dict[str, Any], manifest: dict[str, Any]
+) -> RankingModel:
+    """The champion as the pipeline needs it.
+
+    Raises:
+        InputError: it looks at pictures, and its backbone is not there.
+    """
+    folder, pictures = str(root.model(provenance["model"])), None
+    if needs_pictures(manifest):
+        file = backbone_file(root, provenance["backbone"])
+        pictures = PictureSource(folder, str(file), str(root.image_store))
+    features = str(root.feature_store(provenance["backbone"]))
+    return RankingModel(folder, features, _pair_rule(manifest), pictures)
 
 
 def _pair_rule(manifest: dict[str, Any]) -> PairRule | None:

@@ -8,7 +8,8 @@ import numpy as np
 
 def fill_weights(model: keras.Model) -> None:
     """Weights from a seed, the statistics of batches included."""
-    model.build()
+    if not model.built:
+        model.build()
     generator = np.random.default_rng(3)
     for weight in model.weights:
         spread = weight.path.endswith(("variance", "deviation", "gamma"))

@@ -112,6 +112,8 @@ class RankCode(enum.StrEnum):
 
     # It could not be embedded.
     FEATURES_MISSING = "features_missing"
+    PICTURE_MISSING = "picture_missing"  # of models that look at pictures
+    PICTURE_BROKEN = "picture_broken"
     NOT_FINITE = "not_finite"
     # The rules of `--filters` leave it out.
     NO_ATTRIBUTES = "no_attributes"

@@ -38,7 +38,6 @@ from trainer.metric_rows import ALL, MetricRow, metric_rows
 from trainer.metric_table import render_differences, render_headline, render_report
 from trainer.metrics import pair_notes
 from trainer.scoring import score
-from trainer.vectors import why_unrankable
 
 METRICS_FILE = "metrics.json"
 TABLE_FILE = "metrics.txt"
@@ -184,7 +183,6 @@ def _evaluate_model(
         "features": train["features"],
         "n_pairs": len(pairs),
         "n_scene_groups": len({pair.scene_group for pair in pairs}),
-        "unrankable": why_unrankable(lineup.manifest),
         "champion": rival.run_id if rival else None,
         "champion_paired": bool(rival and rival.scorer),
         "champion_comparable": bool(rival and (rival.scorer or rival.recorded)),

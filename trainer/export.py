@@ -205,8 +205,8 @@ class ExportedModel:
         if needs_pictures(self.manifest):
             raise InputError(
                 f"model {self.manifest['run_id']} looks at cells of pictures "
-                "(pictures.cells), not at cached features: it can be evaluated, but "
-                "neither ranks a catalogue nor is served"
+                "(pictures.cells), not at cached features: it ranks catalogues, but "
+                "neither mines negatives nor is served"
             )
 
     def _check_queries(self) -> None:

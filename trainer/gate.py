@@ -74,21 +74,11 @@ def decide(metrics: Mapping[str, Any]) -> Verdict:
         if row["slice"] == ALL
     }
     checks = [
-        *_of_use(metrics["evaluation"]),
         _against_champion(rows, main, metrics["evaluation"]),
         *(_against_baseline(rows, main, baseline) for baseline in BASELINES),
     ]
     failed = tuple(check.reason for check in checks if not check.passed)
     return Verdict(not failed, failed or tuple(check.reason for check in checks))
-
-
-def _of_use(evaluation: Mapping[str, Any]) -> list[Check]:
-    """A champion is what rankings are made with."""
-    # Older metrics are of models that were not evaluated unless they could rank.
-    obstacle = evaluation.get("unrankable")
-    if obstacle is None:
-        return []
-    return [Check(False, f"cannot rank a catalogue: {obstacle}")]
 
 
 Rows = Mapping[tuple[str, str], MetricRow]

@@ -24,7 +24,7 @@ from trainer.picture_table import Pixels
 from trainer.tuning import tuned_layers
 from trainer.whole_maps import map_output
 
-_BLOCK = 32
+PRODUCT_BATCH = 32
 """Pictures in a pass outside of training: ResNet50 takes 10 MB for each."""
 
 
@@ -182,7 +182,7 @@ class PictureModel(keras.Model):
         Yields:
             [b, global_dim] and [b, n_regions, region_dim].
         """
-        size = max(1, _BLOCK // (1 + self.cells**2))
+        size = max(1, PRODUCT_BATCH // (1 + self.cells**2))
         for start in range(0, len(pictures), size):
             block = slice(start, start + size)
             seen = self._see(pictures[block])
@@ -203,8 +203,8 @@ class PictureModel(keras.Model):
         Yields:
             [b, global_dim] and [b, region_dim] or None.
         """
-        for start in range(0, len(pictures), _BLOCK):
-            seen = self._see(pictures[start : start + _BLOCK])
+        for start in range(0, len(pictures), PRODUCT_BATCH):
+            seen = self._see(pictures[start : start + PRODUCT_BATCH])
             yield seen["global"], _flat(seen["map"]) if self._keys_by_map else None
 
     def scene_vectors(

@@ -74,27 +74,39 @@ class PictureStore:
         Raises:
             InputError: one is missing or broken.
         """
-        wanted = sorted(set(sha256s))
-        absent = [sha256 for sha256 in wanted if sha256 not in self._store.index]
+        wanted = set(sha256s)
+        absent = self.absent(wanted)
         if absent:
             raise InputError(
                 f"image store {self._images} lacks {len(absent)} of {len(wanted)} "
                 f"pictures, such as {absent[0]}; run beam_jobs.fetch_images and "
                 "beam_jobs.build_dataset for this --root again"
             )
-        by_place = sorted(wanted, key=lambda sha256: self._store.index[sha256])
-        for _ in self._pool.map(self._check, by_place):
-            pass
+        for sha256, why in self.broken(wanted).items():
+            raise InputError(
+                f"picture {sha256} of image store {self._images} cannot be decoded: "
+                f"{why}; remove its segment and run beam_jobs.fetch_images again"
+            )
         log.info("%d pictures can be decoded", len(wanted))
 
-    def _check(self, sha256: str) -> None:
+    def absent(self, sha256s: Iterable[str]) -> list[str]:
+        """Pictures that are not there, ascending."""
+        return sorted(set(sha256s) - self._store.index.keys())
+
+    def broken(self, sha256s: Iterable[str]) -> dict[str, str]:
+        """Of pictures that are there, those that cannot be decoded whole, and why."""
+        index = self._store.index
+        by_place = sorted(set(sha256s), key=lambda sha256: index[sha256])
+        reasons = self._pool.map(self._why_broken, by_place)
+        found = zip(by_place, reasons, strict=True)
+        return {sha256: why for sha256, why in found if why is not None}
+
+    def _why_broken(self, sha256: str) -> str | None:
         try:
             check_stored(self._jpeg(sha256))
         except _BROKEN as error:
-            raise InputError(
-                f"picture {sha256} of image store {self._images} cannot be decoded: "
-                f"{error}; remove its segment and run beam_jobs.fetch_images again"
-            ) from None
+            return str(error) or type(error).__name__
+        return None
 
     def arrays(
         self, places: Sequence[Place], views: Sequence[View], cells: int | None

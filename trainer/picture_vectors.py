@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from etils import epath
 
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.layout import Root
@@ -20,6 +21,7 @@ from trainer.backbones import load_model_file
 from trainer.config import Attention
 from trainer.eval_set import CategoryTask, EvalPair
 from trainer.export import ExportedModel
+from trainer.model import StyleModel as HeadsModel
 from trainer.pair_vectors import ProductVectors, SceneVectors
 from trainer.picture_model import PictureModel
 from trainer.picture_table import PictureStore, PictureTable, Place
@@ -137,11 +139,21 @@ def open_picture_vectors(root: Root, exported: StyleModel) -> PictureVectors:
         InputError: the backbone is not there.
     """
     assert isinstance(exported, ExportedModel)
-    manifest = exported.manifest
-    backbone = load_model_file(backbone_file(root, manifest["backbone"]))
-    cells = manifest["config"]["pictures"]["cells"]
-    model = PictureModel(backbone, exported.network, cells=cells)
+    model = model_over(backbone_file(root, exported.manifest["backbone"]), exported)
     return PictureVectors(exported, model, PictureStore(root.image_store))
+
+
+def model_over(backbone: epath.Path, exported: ExportedModel) -> PictureModel:
+    """An exported model, trained on pictures, with the backbone that it looks through.
+
+    Args:
+        backbone: its file.
+        exported: what `load_model` gave.
+    """
+    network = exported.network
+    assert isinstance(network, HeadsModel)
+    cells = exported.manifest["config"]["pictures"]["cells"]
+    return PictureModel(load_model_file(backbone), network, cells=cells)
 
 
 def _place(pair: EvalPair, view: SceneView) -> Place:

@@ -110,27 +110,17 @@ def needs_pictures(manifest: Mapping[str, Any]) -> bool:
     return config.get("pictures", {}).get("cells", 0) > 0
 
 
-def why_unrankable(manifest: Mapping[str, Any]) -> str | None:
-    """Why no catalogue can be ranked with a model, or None.
-
-    Args:
-        manifest: of the model.
-    """
-    if needs_pictures(manifest):
-        return "it looks at cells of pictures (pictures.cells), not at cached features"
-    return None
-
-
 def why_unserved(manifest: Mapping[str, Any]) -> str | None:
     """Why a model answers no single queries, or None; it needs vectors of them.
 
     Args:
         manifest: of the model.
     """
-    obstacle = why_unrankable(manifest)
+    if needs_pictures(manifest):
+        return "it looks at cells of pictures (pictures.cells), not at cached features"
     sizes = pair_sizes(manifest)
-    if obstacle or sizes is None:
-        return obstacle
+    if sizes is None:
+        return None
     return (
         f"with model.attention={sizes.attention} and model.squared="
         f"{str(sizes.squared).lower()} its distance is no inner product"

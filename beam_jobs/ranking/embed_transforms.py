@@ -1,8 +1,8 @@
 """Embed blocks of products and of scenes into files, each once.
 
 A block that is written already, by a run that was killed, is not embedded again. What
-has no features, or no finite vector, is left out of the block's arrays and named in its
-record.
+has no features or picture, or no finite vector, is left out of the block's arrays and
+named in its record.
 """
 
 from __future__ import annotations
@@ -14,32 +14,36 @@ from collections.abc import Iterator, Sequence
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+from apache_beam.utils.shared import Shared
 from etils import epath
 
 from beam_jobs.ranking.block_files import Rejected, is_written, write_block
+from beam_jobs.ranking.embedders import Embedder, Lacking, Source
 from beam_jobs.ranking.labels import RankingLabels
 from beam_jobs.ranking.plan import Plan, read_list
 from tfrecords_schema.codes import RankCode
 from tfrecords_schema.dataset_tables import QUERY_ATTENTION, arrow_bytes
-from tfrecords_schema.records import product_key, scene_key
 from tfrecords_schema.storage import write_atomic
-from trainer.export import ExportedModel, load_model
-from trainer.features import FeatureReader
 
 
 class _Embed(beam.DoFn):
-    """Base of both embedding steps: the model and the features of one worker."""
+    """Base of both embedding steps; all of a process share one model."""
 
-    def __init__(self, plan: Plan, model: str, features: str) -> None:
-        """Keep paths; the model is loaded in `setup`."""
+    def __init__(self, plan: Plan, source: Source, shared: Shared) -> None:
+        """Set what to embed with; the model is loaded in `setup`.
+
+        Args:
+            plan: of the ranking.
+            source: of the model.
+            shared: by the steps that have the same source.
+        """
         self._plan = plan
-        self._model_path = model
-        self._features_path = features
+        self._source = source
+        self._shared = shared
 
     def setup(self) -> None:
-        """Load the model and open the feature store."""
-        self._model: ExportedModel = load_model(epath.Path(self._model_path))
-        self._features = FeatureReader(epath.Path(self._features_path))
+        """Load the model, unless this process has it."""
+        self._embedder: Embedder = self._shared.acquire(self._source.open)
 
 
 class EmbedProducts(_Embed):
@@ -59,18 +63,13 @@ class EmbedProducts(_Embed):
     def _write(self, stem: epath.Path, first: int) -> None:
         columns = ["product_id", "sha256", "group"]
         listed = read_list(stem, columns).to_pydict()
-        keys = [product_key(sha256) for sha256 in listed["sha256"]]
-        rows, missing = _present(self._features, keys)
-        found = self._model.product_vectors(
-            self._features.pooled([keys[row] for row in rows])
-        )
-        arrays = {"vectors": found.vectors, "keys": found.keys}
-        arrays = {name: part for name, part in arrays.items() if part is not None}
-        rows, arrays, broken = _finite(rows, arrays)
+        found = self._embedder.products(listed["sha256"])
+        rows, arrays, broken = _finite(found.rows, found.arrays)
         arrays["numbers"] = first + rows
         arrays["groups"] = np.array(listed["group"], np.int64)[rows]
-        rejected = _rejected("product", listed["product_id"], missing, broken)
-        write_block(stem, arrays, listed=len(keys), rejected=rejected)
+        ids = listed["product_id"]
+        rejected = _rejected("product", ids, found.lacking, broken)
+        write_block(stem, arrays, listed=len(ids), rejected=rejected)
 
 
 class EmbedScenes(_Embed):
@@ -80,10 +79,10 @@ class EmbedScenes(_Embed):
     """
 
     def __init__(
-        self, plan: Plan, model: str, features: str, *, labels: RankingLabels
+        self, plan: Plan, source: Source, shared: Shared, *, labels: RankingLabels
     ) -> None:
-        """Set paths, and what the rows of the attention say."""
-        super().__init__(plan, model, features)
+        """Set what to embed with, and what the rows of the attention say."""
+        super().__init__(plan, source, shared)
         self._labels = labels
 
     def process(self, block: int) -> Iterator[str]:
@@ -95,47 +94,15 @@ class EmbedScenes(_Embed):
 
     def _write(self, stem: epath.Path, block: int) -> None:
         listed = read_list(stem, ["scene_id", "sha256"]).to_pydict()
-        keys = [scene_key(sha256) for sha256 in listed["sha256"]]
-        rows, missing = _present(self._features, keys)
-        pooled, regions = self._features.scenes([keys[row] for row in rows])
-        if self._model.has_queries:
-            arrays = self._queries(pooled, regions)
-        else:
-            arrays = self._scenes(pooled, regions)
-        rows, arrays, broken = _finite(rows, arrays)
+        found = self._embedder.scenes(listed["sha256"], self._plan.categories)
+        rows, arrays, broken = _finite(found.rows, found.arrays)
+        ids = listed["scene_id"]
         if "attention" in arrays:
-            ids = [listed["scene_id"][row] for row in rows]
-            self._write_attention(block, ids, arrays["attention"])
+            some = [ids[row] for row in rows]
+            self._write_attention(block, some, arrays["attention"])
         arrays["numbers"] = block * self._plan.sizes.scenes + rows
-        rejected = _rejected("scene", listed["scene_id"], missing, broken)
-        write_block(stem, arrays, listed=len(keys), rejected=rejected)
-
-    def _queries(
-        self, pooled: np.ndarray, regions: np.ndarray
-    ) -> dict[str, np.ndarray]:
-        """Those of the plan's categories: [n, n_categories, …]."""
-        queries, attention = self._model.queries_and_attention(pooled, regions)
-        known = self._model.manifest["categories"]
-        columns = [known.index(name) for name in self._plan.categories]
-        found = {"queries": queries[:, columns]}
-        if attention is not None:
-            found["attention"] = attention[:, columns]
-        return found
-
-    def _scenes(self, pooled: np.ndarray, regions: np.ndarray) -> dict[str, np.ndarray]:
-        """Of a model without query vectors; only its attention knows categories."""
-        found: dict[str, np.ndarray] = {}
-        attention: list[np.ndarray] = []
-        for category in self._plan.categories:
-            vectors = self._model.scene_vectors(
-                pooled, regions, [category] * len(pooled)
-            )
-            parts = vectors._asdict()
-            attention.append(parts.pop("attention"))
-            found = {name: part for name, part in parts.items() if part is not None}
-        if attention and attention[0] is not None:
-            found["attention"] = np.stack(attention, axis=1)
-        return found
+        rejected = _rejected("scene", ids, found.lacking, broken)
+        write_block(stem, arrays, listed=len(ids), rejected=rejected)
 
     def _write_attention(
         self, block: int, scene_ids: Sequence[str], attention: np.ndarray
@@ -183,14 +150,6 @@ def attention_table(
     return pa.Table.from_arrays(arrays, schema=QUERY_ATTENTION)
 
 
-def _present(
-    features: FeatureReader, keys: Sequence[str]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Which rows have features, and which have none."""
-    has = features.has(keys)
-    return np.flatnonzero(has), np.flatnonzero(~has)
-
-
 def _finite(
     rows: np.ndarray, arrays: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, dict[str, np.ndarray], np.ndarray]:
@@ -205,15 +164,13 @@ def _finite(
 
 
 def _rejected(
-    kind: str, ids: Sequence[str], missing: np.ndarray, broken: np.ndarray
+    kind: str, ids: Sequence[str], lacking: Lacking, broken: np.ndarray
 ) -> list[Rejected]:
-    lacking = [
-        Rejected(
-            kind, ids[row], RankCode.FEATURES_MISSING, "no features of its picture"
-        )
-        for row in missing
+    rejected = [
+        Rejected(kind, ids[row], code, detail)
+        for row, (code, detail) in lacking.items()
     ]
-    return lacking + [
+    return rejected + [
         Rejected(kind, ids[row], RankCode.NOT_FINITE, "its vectors are no numbers")
         for row in broken
     ]

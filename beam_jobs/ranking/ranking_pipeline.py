@@ -9,9 +9,11 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from apache_beam.utils.shared import Shared
 from etils import epath
 
 from beam_jobs.ranking.embed_transforms import EmbedProducts, EmbedScenes
+from beam_jobs.ranking.embedders import FeatureSource, Source
 from beam_jobs.ranking.index_transforms import (
     EXACT,
     BuildIndexes,
@@ -22,6 +24,7 @@ from beam_jobs.ranking.index_transforms import (
 from beam_jobs.ranking.labels import RankingLabels
 from beam_jobs.ranking.lists import ListRule
 from beam_jobs.ranking.pair_scorer import PairRule
+from beam_jobs.ranking.picture_embedder import PictureSource
 from beam_jobs.ranking.plan import Plan
 from beam_jobs.ranking.product_index import IndexRule
 from beam_jobs.ranking.ranking_transforms import (
@@ -43,11 +46,18 @@ class RankingModel:
         folder: of the model.
         features: the store of its backbone.
         pairs: its distance, where it has no query vectors.
+        pictures: where it looks at pictures instead; None where it does not.
     """
 
     folder: str
     features: str
     pairs: PairRule | None
+    pictures: PictureSource | None = None
+
+    @property
+    def source(self) -> Source:
+        """What embeds."""
+        return self.pictures or FeatureSource(self.folder, self.features)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,12 +96,12 @@ def build_pipeline(
         threads: that a process ranks with.
         approximation: None for exact lists.
     """
+    shared = Shared()
     products = (
         pipeline
         | "ListProductBlocks" >> beam.Create(list(plan.product_blocks()))
         | "SpreadProductBlocks" >> beam.Reshuffle()
-        | "EmbedProducts"
-        >> beam.ParDo(EmbedProducts(plan, model.folder, model.features))
+        | "EmbedProducts" >> beam.ParDo(EmbedProducts(plan, model.source, shared))
     )
     if approximation:
         products = products | "BuildIndexes" >> beam.ParDo(BuildIndexes(plan))
@@ -100,7 +110,7 @@ def build_pipeline(
         | "ListSceneBlocks" >> beam.Create(list(range(plan.n_scene_blocks)))
         | "SpreadSceneBlocks" >> beam.Reshuffle()
         | "EmbedScenes"
-        >> beam.ParDo(EmbedScenes(plan, model.folder, model.features, labels=labels))
+        >> beam.ParDo(EmbedScenes(plan, model.source, shared, labels=labels))
     )
     # A side input is there when all of it is: no unit begins before the last block.
     embedded = (

@@ -124,7 +124,6 @@ def test_evaluation_says_how_the_figures_were_made(world: World) -> None:
         "features": BACKBONE,
         "n_pairs": 57,
         "n_scene_groups": 10,
-        "unrankable": None,
         "champion": None,
         "champion_comparable": False,
         "champion_paired": False,

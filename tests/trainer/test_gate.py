@@ -201,13 +201,3 @@ def test_metrics_of_another_model_or_data_set_are_refused(
     assert str(root.model("r1") / "metrics.json") in str(no.value)
     assert not (root.model("r1") / "gate.json").exists()
     assert root.find_receipt(parse_run_date(DATE), Stage.GATE) is None
-
-
-def test_model_that_cannot_rank_is_refused_however_good() -> None:
-    figures = metrics()
-    figures["evaluation"]["unrankable"] = "its distance is no inner product"
-    verdict = decide(figures)
-    assert not verdict.promoted
-    assert verdict.reasons == (
-        "cannot rank a catalogue: its distance is no inner product",
-    )

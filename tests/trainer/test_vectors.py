@@ -29,7 +29,6 @@ from trainer.vectors import (
     QueryVectors,
     category_vectors,
     has_attention,
-    why_unrankable,
     why_unserved,
 )
 
@@ -208,8 +207,6 @@ def test_manifest_tells_whether_a_model_can_be_served(
 ) -> None:
     config = with_changes(PRESETS[preset], changes)
     manifest = {"config": dataclasses.asdict(config)}
-    # Whatever looks at features ranks catalogues.
-    assert (why_unrankable(manifest) is None) == (preset is not Preset.ARTICLE)
     found = why_unserved(manifest)
     assert (found is None) == (obstacle is None)
     if obstacle:

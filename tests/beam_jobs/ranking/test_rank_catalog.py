@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.utils.shared import Shared
 from etils import epath
 from ranked_root import (
     CATEGORIES,
@@ -51,6 +52,7 @@ from beam_jobs.publishing.warehouse import Warehouse
 from beam_jobs.ranking import plan as plans
 from beam_jobs.ranking import ranking_transforms
 from beam_jobs.ranking.embed_transforms import EmbedProducts, EmbedScenes
+from beam_jobs.ranking.embedders import FeatureSource
 from beam_jobs.ranking.labels import RankingLabels
 from beam_jobs.ranking.lists import ListRule
 from beam_jobs.ranking.plan import BlockSizes, Plan
@@ -473,10 +475,10 @@ def test_other_length_is_another_version(copied: Root) -> None:
 def test_steps_can_be_sent_to_workers() -> None:
     plan = Plan("folder", ("shoes",), (2,), 3, BlockSizes())
     labels = RankingLabels(RUN_DATE, "fashion", "m1", "d1", "c1", "v1")
-    rule = ListRule(3)
+    rule, source = ListRule(3), FeatureSource("model", "features")
     steps: list[Any] = [
-        EmbedScenes(plan, "model", "features", labels=labels),
-        EmbedProducts(plan, "model", "features"),
+        EmbedScenes(plan, source, Shared(), labels=labels),
+        EmbedProducts(plan, source, Shared()),
         RankUnits(plan, rule, pairs=None, threads=1),
         MergeRankings(rule),
         WriteRankings(plan, labels, published_tables()["rankings"].arrow_schema),
