@@ -41,13 +41,13 @@ from beam_jobs.ranking.inputs import (
     Inputs,
     check_categories,
     known_pairs,
-    missing_features,
     read_inputs,
 )
 from beam_jobs.ranking.labels import RankingLabels
 from beam_jobs.ranking.pair_scorer import PairRule
 from beam_jobs.ranking.picture_embedder import PictureSource
 from beam_jobs.ranking.plan import BlockSizes, Plan
+from beam_jobs.ranking.provenance import provenance_of
 from beam_jobs.ranking.ranking_options import RankCatalogOptions, Wanted, read_wanted
 from beam_jobs.ranking.ranking_pipeline import (
     Approximation,
@@ -61,17 +61,13 @@ from beam_jobs.ranking.ranking_transforms import Written, threads_of
 from beam_jobs.ranking.recall import Recall, recall_of, sample_scenes
 from tfrecords_schema import storage
 from tfrecords_schema.cli import configure_logging
-from tfrecords_schema.errors import InputError, exit_on_input_error
+from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
-from trainer.backbone_form import MODEL_FILE
 from trainer.preparation import backbone_file
 from trainer.vectors import needs_pictures, pair_sizes
 
 log = logging.getLogger(__name__)
-
-CODE_VERSION = 2
-"""Raised with every change that gives other rankings for the same input."""
 
 SIZES = BlockSizes()
 PICTURE_SIZES = BlockSizes(
@@ -96,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         log.warning("there is no champion yet, so nothing is ranked")
         _write_receipt(root, date, "", None, started=started, reused=False)
         return
-    provenance = _provenance(root, date, wanted)
+    provenance = provenance_of(root, date, wanted)
     version = f"{date.isoformat()}-{digest(provenance, 8)}"
     folder = root.rankings(version)
     reused = storage.is_complete(folder)
@@ -110,41 +106,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_recall(manifest)
     _write_receipt(root, date, version, manifest, started=started, reused=reused)
     log.info("rankings %s: %s", version, manifest["counts"])
-
-
-def _provenance(root: Root, date: datetime.date, wanted: Wanted) -> dict[str, Any]:
-    """What the rankings follow from; its digest is part of the version.
-
-    Raises:
-        InputError: the champion was trained on features of another backbone, or has
-            no query vectors for an index.
-    """
-    champion = storage.read_json(root.champion)["run_id"]
-    manifest = storage.read_manifest(root.model(champion))
-    dataset = root.receipt(date, Stage.BUILD_DATASET).outputs
-    if not needs_pictures(manifest):
-        _check_features(root, date, champion, manifest)
-    sizes = pair_sizes(manifest)
-    if wanted.index and sizes is not None:
-        raise InputError(
-            f"--index needs query vectors, and champion {champion} has none: its "
-            f"distance is no inner product (model.attention={sizes.attention}, "
-            f"model.squared={str(sizes.squared).lower()}); rank without --index"
-        )
-    provenance = {
-        "code_version": CODE_VERSION,
-        "model": champion,
-        "dataset": dataset["dataset"],
-        "catalog": dataset["catalog"],
-        "domain": dataset["domain"],
-        "backbone": manifest["backbone"],
-        **wanted.identity,
-    }
-    missing = missing_features(
-        root.dataset(dataset["dataset"]), root.feature_store(features["features"])
-    )
-    # Features never change, so that their store and what it lacks tell them all.
-    return provenance | ({"features_missing": digest(missing, 8)} if missing else {})
 
 
 def _write_unless_overtaken(
@@ -167,20 +128,6 @@ def _write_unless_overtaken(
         if not storage.is_complete(root.rankings(version)):
             raise
         log.warning("another run has completed rankings %s: %s", version, error)
-
-
-def _check_features(
-    root: Root, date: datetime.date, champion: str, manifest: dict[str, Any]
-) -> None:
-    features = root.receipt(date, Stage.EXTRACT_FEATURES).outputs
-    if manifest["backbone"] != features["features"]:
-        raise InputError(
-            f"champion {champion} needs features of backbone "
-            f"{manifest['backbone_name']} ({manifest['backbone']}), the run has those "
-            f"of {features['backbone']} ({features['features']}); set --backbone of "
-            "beam_jobs.extract_features to the champion's: "
-            f"{root.backbone(manifest['backbone'].partition('-')[0]) / MODEL_FILE}"
-        )
 
 
 def _write_rankings(

@@ -81,11 +81,20 @@ def missing_features(dataset: epath.Path, store: epath.Path) -> list[str]:
     Whoever lacks them is turned away. As they may be made later, under the same name
     of the store, a ranking without them is another than one with them.
     """
-    scenes = read_table(dataset / "scenes.parquet", ["sha256"]).column("sha256")
-    products = read_table(dataset / "products.parquet", ["sha256"]).column("sha256")
-    needed = {scene_key(sha256) for sha256 in scenes.unique().to_pylist()}
-    needed |= {product_key(sha256) for sha256 in products.unique().to_pylist()}
+    needed = {scene_key(sha256) for sha256 in _pictures(dataset, "scenes")}
+    needed |= {product_key(sha256) for sha256 in _pictures(dataset, "products")}
     return sorted(needed.difference(SegmentStore(store).index))
+
+
+def needed_pictures(dataset: epath.Path) -> list[str]:
+    """Content hashes of the pictures of all scenes and products, ascending."""
+    return sorted({*_pictures(dataset, "scenes"), *_pictures(dataset, "products")})
+
+
+def _pictures(dataset: epath.Path, table: str) -> list[str]:
+    column = read_table(dataset / f"{table}.parquet", ["sha256"]).column("sha256")
+    found: list[str] = column.unique().to_pylist()
+    return found
 
 
 def known_pairs(

@@ -266,6 +266,11 @@ def test_pictures_that_are_missing_or_broken_are_rejected_by_code(
         for scene in ("scene-1", "scene-2", "scene-3")
         for category in ("hats", "shoes")
     }
+    # What was missing or broken is there now, and the job is asked for again.
+    write_pictures(copied, all_jpegs())
+    again = run(copied, top_k=TOP_K)
+    assert not again.reused
+    assert again.counts["queries_answered"] == len(SCENES) * 2
 
 
 def test_catalogue_without_any_picture_is_refused_for_its_coverage(
