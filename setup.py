@@ -48,6 +48,7 @@ EXTRAS = {
         "mypy>=1.19",
         "pytest>=9",
         "pytest-xdist>=3.8",
+        "python-hcl2>=8.1",
         "ruff>=0.14",
         "tensorboard>=2.20",
         "types-PyYAML",
@@ -63,7 +64,13 @@ setup(
         include=["beam_jobs*", "trainer*", "tfrecords_schema*", "infra*"]
     ),
     package_data={
-        "infra": ["validation/*", "warehouse/*/*", "warehouse/views/*/*", "settings/*"],
+        "infra": [
+            "scaling/*.yaml",
+            "settings/*",
+            "validation/*",
+            "warehouse/*/*",
+            "warehouse/views/*/*",
+        ],
         "beam_jobs": ["templates/*"],
         "trainer": ["templates/*"],
     },

@@ -1,0 +1,188 @@
+# One alert for each failure that docs/runbook.md has a section about, of the same name.
+# Those in local.log_alerts are found by what the jobs say; tests hold the words against
+# the code.
+
+locals {
+  runbook = "docs/runbook.md"
+
+  # Task logs, and what Airflow's own processes write.
+  airflow_logs = "(log_id(\"airflow-tasks\") OR log_id(\"cos_containers\"))"
+
+  log_alerts = {
+    task-failed = {
+      says     = "failed, try"
+      severity = "ERROR"
+    }
+    refused-input = {
+      says     = "(exit|return) code 2"
+      severity = "ERROR"
+    }
+    too-few-pictures = {
+      says     = "what was fetched is kept"
+      severity = "ERROR"
+    }
+    dataset-refused = {
+      says     = "is refused by"
+      severity = "ERROR"
+    }
+    coverage = {
+      says     = "below --min_coverage"
+      severity = "ERROR"
+    }
+    checks-failed = {
+      says     = "nothing was published"
+      severity = "CRITICAL"
+    }
+    late = {
+      says     = "has not ended"
+      severity = "WARNING"
+    }
+    disk-full = {
+      says     = "No space left on device|below preflight.min_free_gib"
+      severity = "CRITICAL"
+    }
+    credential = {
+      says     = "the credential of this process is missing, expired or revoked"
+      severity = "CRITICAL"
+    }
+    clock = {
+      says     = "clock and the store's differ by"
+      severity = "CRITICAL"
+    }
+  }
+}
+
+resource "google_monitoring_notification_channel" "email" {
+  for_each = var.alert_emails
+
+  display_name = "Complete the look: ${each.key}"
+  type         = "email"
+  user_labels  = local.labels
+
+  labels = {
+    email_address = each.key
+  }
+
+  depends_on = [google_project_service.required]
+}
+
+resource "google_monitoring_alert_policy" "log" {
+  for_each = local.log_alerts
+
+  display_name          = "Complete the look: ${each.key}"
+  combiner              = "OR"
+  severity              = each.value.severity
+  user_labels           = local.labels
+  notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
+
+  conditions {
+    display_name = each.key
+
+    condition_matched_log {
+      filter = "${local.airflow_logs} AND (jsonPayload.message=~\"${each.value.says}\" OR textPayload=~\"${each.value.says}\")"
+    }
+  }
+
+  alert_strategy {
+    auto_close = "86400s"
+
+    notification_rate_limit {
+      period = "3600s"
+    }
+  }
+
+  documentation {
+    subject   = "${each.key} (${var.environment})"
+    content   = "What it means, how to look, what to do: ${local.runbook}, section ${each.key}."
+    mime_type = "text/markdown"
+  }
+}
+
+# Of the machines, which cannot tell of their own end.
+resource "google_monitoring_alert_policy" "dataflow_failed" {
+  display_name          = "Complete the look: dataflow-failed"
+  combiner              = "OR"
+  severity              = "ERROR"
+  user_labels           = local.labels
+  notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
+
+  conditions {
+    display_name = "dataflow-failed"
+
+    condition_threshold {
+      filter          = "resource.type = \"dataflow_job\" AND metric.type = \"dataflow.googleapis.com/job/is_failed\""
+      comparison      = "COMPARISON_GT"
+      threshold_value = 0
+      duration        = "0s"
+
+      aggregations {
+        alignment_period   = "300s"
+        per_series_aligner = "ALIGN_MAX"
+      }
+    }
+  }
+
+  documentation {
+    subject   = "dataflow-failed (${var.environment})"
+    content   = "What it means, how to look, what to do: ${local.runbook}, section dataflow-failed."
+    mime_type = "text/markdown"
+  }
+}
+
+resource "google_monitoring_alert_policy" "airflow_down" {
+  display_name          = "Complete the look: airflow-down"
+  combiner              = "OR"
+  severity              = "CRITICAL"
+  user_labels           = local.labels
+  notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
+
+  conditions {
+    display_name = "airflow-down"
+
+    condition_absent {
+      filter   = "resource.type = \"gce_instance\" AND resource.labels.instance_id = \"${google_compute_instance.airflow.instance_id}\" AND metric.type = \"compute.googleapis.com/instance/uptime\""
+      duration = "900s"
+
+      aggregations {
+        alignment_period   = "300s"
+        per_series_aligner = "ALIGN_RATE"
+      }
+    }
+  }
+
+  documentation {
+    subject   = "airflow-down (${var.environment})"
+    content   = "What it means, how to look, what to do: ${local.runbook}, section airflow-down."
+    mime_type = "text/markdown"
+  }
+}
+
+resource "google_monitoring_alert_policy" "database_disk" {
+  display_name          = "Complete the look: database-disk"
+  combiner              = "OR"
+  severity              = "WARNING"
+  user_labels           = local.labels
+  notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
+
+  conditions {
+    display_name = "database-disk"
+
+    condition_threshold {
+      filter          = "resource.type = \"cloudsql_database\" AND resource.labels.database_id = \"${var.project_id}:${google_sql_database_instance.airflow.name}\" AND metric.type = \"cloudsql.googleapis.com/database/disk/utilization\""
+      comparison      = "COMPARISON_GT"
+      threshold_value = 0.8
+      duration        = "900s"
+
+      aggregations {
+        alignment_period   = "300s"
+        per_series_aligner = "ALIGN_MEAN"
+      }
+    }
+  }
+
+  documentation {
+    subject   = "database-disk (${var.environment})"
+    content   = "What it means, how to look, what to do: ${local.runbook}, section database-disk."
+    mime_type = "text/markdown"
+  }
+}
