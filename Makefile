@@ -25,9 +25,10 @@ NEGATIVES ?=
 BASELINE ?=
 WAREHOUSE ?=
 ONLY ?=
+ENV ?=
 # They reach the commands through the environment, so that nothing in them is ever run.
 export DATA BACKBONE ROOT RUN_DATE PRESET IMAGE_HOST ALLOW_HOSTS CONTACT RETRY
-export NEGATIVES BASELINE WAREHOUSE ONLY
+export NEGATIVES BASELINE WAREHOUSE ONLY ENV
 
 .PHONY: help
 help: ## List the targets and their options
@@ -96,6 +97,34 @@ lock: $(UV) ## Resolve setup.py again into requirements.lock
 	@$(UV) pip compile setup.py --extra airflow --extra gcp --extra dev --universal \
 	  --python-version 3.11 --generate-hashes --quiet --no-header --upgrade \
 	  --output-file requirements.lock
+
+	@for image in jobs trainer airflow; do $(MAKE) --no-print-directory lock-$$image; done
+
+# Of an image: what its environment needs, in the versions of requirements.lock.
+LOCK_IMAGE = $(UV) pip compile --constraints requirements.lock --python-version 3.12 \
+  --python-platform x86_64-manylinux_2_28 --generate-hashes --quiet --no-header --no-annotate
+.PHONY: lock-jobs lock-trainer lock-airflow
+lock-jobs lock-trainer lock-airflow: $(UV)
+	@case $@ in \
+	  lock-jobs) what="setup.py --extra gcp" ;; \
+	  lock-trainer) what="setup.py --extra gcp --extra gpu" ;; \
+	  lock-airflow) what="infra/docker/airflow.in" ;; \
+	esac && $(LOCK_IMAGE) $$what --output-file infra/docker/$(@:lock-%=%).txt
+
+CHECKS := build/checks
+$(CHECKS)/.ready: $(UV) infra/checks/requirements.txt
+	@$(UV) venv --quiet --clear --python .uv/bin/python $(CHECKS)
+	@$(UV) pip install --quiet --python $(CHECKS)/bin/python --require-hashes \
+	  -r infra/checks/requirements.txt
+	@touch $@
+
+.PHONY: check-infra
+check-infra: $(CHECKS)/.ready ## Terraform and Dockerfiles by checkov and hadolint, packages by pip-audit
+	@sh infra/checks/run.sh $(CHECKS)/bin
+
+.PHONY: deploy
+deploy: $(VENV)/.ready ## Stand ENV=<environment> up in Google Cloud; shows the plan and asks (docs/deploy.md)
+	@$(BIN)/python -m infra.local.deploy --environment "$$ENV"
 
 .PHONY: clean
 clean: ## Remove the environment and everything built, but not ./runs

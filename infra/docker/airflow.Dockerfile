@@ -1,0 +1,41 @@
+# Airflow's processes. Two environments: Airflow's own, and the jobs', which tasks that
+# are no Beam or training job run in (settings: python).
+
+FROM python:3.12.12-slim-bookworm AS build
+ENV UV_PYTHON=/usr/local/bin/python3.12 UV_PYTHON_DOWNLOADS=never
+WORKDIR /build
+COPY infra/local/uv.txt infra/docker/airflow.txt infra/docker/jobs.txt ./
+RUN python -m venv /uv \
+    && /uv/bin/pip install --no-cache-dir --require-hashes --requirement uv.txt \
+    && /uv/bin/uv venv /opt/airflow \
+    && /uv/bin/uv pip sync --no-cache --require-hashes \
+        --python /opt/airflow/bin/python airflow.txt \
+    && /uv/bin/uv venv /opt/complete-the-look \
+    && /uv/bin/uv pip sync --no-cache --require-hashes \
+        --python /opt/complete-the-look/bin/python jobs.txt
+COPY setup.py pyproject.toml ./
+COPY beam_jobs beam_jobs
+COPY infra/__init__.py infra/
+COPY infra/validation infra/validation
+COPY infra/warehouse infra/warehouse
+COPY tfrecords_schema tfrecords_schema
+COPY trainer trainer
+RUN /uv/bin/uv pip install --no-cache --no-deps --no-build-isolation \
+    --python /opt/complete-the-look/bin/python .
+
+#checkov:skip=CKV_DOCKER_2:Who runs the container watches its process; a health check would be run by nobody.
+FROM python:3.12.12-slim-bookworm
+LABEL org.opencontainers.image.title="complete-the-look airflow"
+RUN useradd --uid 50000 --create-home airflow
+COPY --from=build /opt/airflow /opt/airflow
+COPY --from=build /opt/complete-the-look /opt/complete-the-look
+COPY dags /opt/project/dags
+COPY infra/settings /opt/project/infra/settings
+ENV PATH=/opt/airflow/bin:$PATH \
+    AIRFLOW_HOME=/home/airflow \
+    AIRFLOW__CORE__DAGS_FOLDER=/opt/project/dags \
+    PYTHONUNBUFFERED=1
+USER 50000:50000
+WORKDIR /home/airflow
+ENTRYPOINT ["airflow"]
+CMD ["version"]
