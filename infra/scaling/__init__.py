@@ -1,0 +1,1 @@
+"""What a catalogue of some size costs, from measured rates."""
