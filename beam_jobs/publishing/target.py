@@ -126,7 +126,7 @@ def add_warehouse_argument(parser: argparse.ArgumentParser) -> None:
         "--warehouse",
         default="",
         help="path of a DuckDB file (default: the root's warehouse.duckdb), or "
-        "bigquery://project/dataset[?location=EU]",
+        "bigquery://project/dataset[?location=EU&as=ACCOUNT]",
     )
 
 
