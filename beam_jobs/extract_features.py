@@ -33,6 +33,7 @@ from beam_jobs.features.feature_requests import (
     work_table,
 )
 from beam_jobs.features.feature_transforms import BATCH, PREPROCESSING, ExtractUnit
+from beam_jobs.launching import run_pipeline
 from beam_jobs.options import RunOptions, UnitOptions, parse_options
 from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
@@ -153,7 +154,7 @@ def _compute(
     if lacking:
         for unit in lacking:
             writer.write_work(unit, work_table(units[unit], root.image_store))
-        with beam.Pipeline(options=options) as pipeline:
+        with run_pipeline(options) as pipeline:
             build_pipeline(
                 pipeline,
                 lacking,

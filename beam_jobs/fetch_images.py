@@ -51,6 +51,7 @@ from beam_jobs.image_status import (
     outcome,
     segment_status,
 )
+from beam_jobs.launching import run_pipeline
 from beam_jobs.options import CatalogOptions, RunOptions, UnitOptions, parse_options
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.cli import configure_logging
@@ -195,7 +196,7 @@ def _fetch_segment(job: FetchJob, plan: WorkPlan, before: Known) -> Known:
     for number, unit in enumerate(plan.units):
         if not writer.is_written(number):
             writer.write_work(number, to_table(unit))
-    with beam.Pipeline(options=job.pipeline) as pipeline:
+    with run_pipeline(job.pipeline) as pipeline:
         build_pipeline(pipeline, plan, job.config, writer)
 
     asked = _accounted(writer, plan.units)

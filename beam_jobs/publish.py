@@ -20,6 +20,7 @@ from etils import epath
 
 from beam_jobs.publishing.approval import (
     decision_note,
+    summary,
     withdraw_request,
     write_request,
 )
@@ -90,10 +91,11 @@ def publish(
             _keep_only_passed(target, checked)
             target.ensure_tables(tables)
             request = write_request(root, target, checked, warehouse=warehouse)
+            told = summary(request)
             notes = [decision_note(request)]
         else:
             target.publish(checked, tables=tables)
-            notes = []
+            notes, told = [], ""
     if not _output(root, run_date, stage=Stage.RANK_CATALOG, name="rankings"):
         notes.append(_NOT_RANKED)
     receipt = _receipt(
@@ -106,6 +108,8 @@ def publish(
         logger.warning(note)
     root.write_receipt(run_date, receipt)
     logger.info("%s %s: %s", _done(stage_only), run_date, receipt.counts)
+    if told:
+        print(told, flush=True)
     return receipt
 
 
@@ -157,8 +161,16 @@ def find_loads(root: Root, run_date: datetime.date) -> Iterator[Load]:
         yield attention_load(root.rankings(version))
     else:
         yield from unranked_loads()
-    model = _output(root, run_date, stage=Stage.EVALUATE, name="model")
-    yield evaluations_load(root.model(model) / "metrics.json", model, run_date=run_date)
+    trained = any(
+        root.find_receipt(run_date, stage) for stage in (Stage.TRAIN, Stage.EVALUATE)
+    )
+    if trained or not version:
+        model = _output(root, run_date, stage=Stage.EVALUATE, name="model")
+        metrics = root.model(model) / "metrics.json"
+        yield evaluations_load(metrics, model, run_date=run_date)
+    else:
+        # Ranked by a model of another date, whose figures are published there.
+        model = storage.read_manifest(root.rankings(version))["model"]
     root.receipt(run_date, Stage.FETCH_IMAGES)
     yield image_status_load(SegmentStore(root.image_store), run_date)
     yield dataset_load(root, run_date, root.receipt(run_date, Stage.BUILD_DATASET))

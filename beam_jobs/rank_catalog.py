@@ -2,10 +2,10 @@
 
     python -m beam_jobs.rank_catalog --root=runs --run_date=2026-11-22 --top_k=20
         [--filters=rules.yaml --attributes=offers.csv] [--min_coverage=0.9]
-        [--index --min_recall=0.95]
+        [--index --min_recall=0.95] [--rank_with=of_date]
 
-Takes the champion and the run date's data set and features, or pictures where it looks
-at those, and writes
+Takes the champion, or another model by `--rank_with`, and the run date's data set and
+features, or pictures where it looks at those, and writes
 `{root}/rankings/<version>/`: Parquet in the form of the published table, the queries
 and products that were ranked, who was turned away, the attention of the queries, and
 last a manifest (docs/ranking.md). Without a champion nothing is ranked, and the receipt
@@ -20,17 +20,18 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-import apache_beam as beam
 from apache_beam.options.pipeline_options import (
     DirectOptions,
     PipelineOptions,
     StandardOptions,
 )
 
+from beam_jobs.launching import run_pipeline
 from beam_jobs.options import RunOptions, parse_options
 from beam_jobs.processors import usable_cores
 from beam_jobs.ranking import plan as plans
 from beam_jobs.ranking.accounts import Accounts, write_accounts
+from beam_jobs.ranking.champions import find_model
 from beam_jobs.ranking.gates import (
     check_coverage,
     check_recall,
@@ -53,6 +54,7 @@ from beam_jobs.ranking.ranking_pipeline import (
     Approximation,
     RankingModel,
     build_pipeline,
+    is_written,
     read_found,
     read_written,
     write_excluded,
@@ -88,11 +90,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     wanted = read_wanted(options.view_as(RankCatalogOptions))
 
     started = time.monotonic()
-    if not root.champion.exists():
+    model = find_model(root, date, options.view_as(RankCatalogOptions).rank_with)
+    if model is None:
         log.warning("there is no champion yet, so nothing is ranked")
         _write_receipt(root, date, "", None, started=started, reused=False)
         return
-    provenance = provenance_of(root, date, wanted)
+    provenance = provenance_of(root, date, wanted, champion=model)
     version = f"{date.isoformat()}-{digest(provenance, 8)}"
     folder = root.rankings(version)
     reused = storage.is_complete(folder)
@@ -162,19 +165,21 @@ def _write_rankings(
         n_scenes=inputs.scenes.num_rows,
         sizes=PICTURE_SIZES if model.pictures else SIZES,
     )
-    plans.start(plan)
-    plans.write_lists(plan, inputs.scenes, inputs.products)
-    write_excluded(plan, known)
-    with beam.Pipeline(options=options) as pipeline:
-        build_pipeline(
-            pipeline,
-            plan,
-            model,
-            wanted.rule,
-            labels=labels,
-            threads=_threads(options),
-            approximation=_approximation(wanted, inputs),
-        )
+    # A killed job, or one that handed its pipeline over, may have got as far as this.
+    if not is_written(plan, with_found=wanted.index is not None):
+        plans.start(plan)
+        plans.write_lists(plan, inputs.scenes, inputs.products)
+        write_excluded(plan, known)
+        with run_pipeline(options) as pipeline:
+            build_pipeline(
+                pipeline,
+                plan,
+                model,
+                wanted.rule,
+                labels=labels,
+                threads=_threads(options),
+                approximation=_approximation(wanted, inputs),
+            )
     written = read_written(plan)
     accounts = write_accounts(
         plan, inputs, wanted.rule, domain=labels.domain, known=known, written=written

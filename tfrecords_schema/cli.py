@@ -52,3 +52,5 @@ def configure_logging() -> None:
     # These announce every import and file they touch.
     for noisy in ("absl", "apache_beam", "jax", "h5py", "tensorflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # This one tells the job's id, by which Airflow waits for it.
+    logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO)

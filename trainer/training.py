@@ -15,7 +15,6 @@ from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.codes import Split
-from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root
 from trainer.backbone_form import MODEL_FILE as BACKBONE_FILE
 from trainer.batches import check_shares
@@ -29,6 +28,7 @@ from trainer.picture_model import PictureModel, Trainable
 from trainer.pictures import PREPROCESSING
 from trainer.preparation import Sources, Tables, read_tables, untrained_model
 from trainer.presets import Preset
+from trainer.provenance import provenance_of, run_id_of
 from trainer.showcase import read_showcase
 from trainer.source import Source
 from trainer.steps import check_compiles
@@ -39,9 +39,6 @@ from trainer.tuning import extraction_command, keep_tuned
 from trainer.validation_views import ValidationViews
 
 log = logging.getLogger(__name__)
-
-CODE_VERSION = 5
-"""Raised with every change that gives other weights for the same input."""
 
 HISTORY_FILE = "history.json"
 
@@ -83,14 +80,8 @@ def train_model(
         config: how.
         where: on which devices.
     """
-    provenance: dict[str, Any] = {
-        "code_version": CODE_VERSION,
-        "preset": preset.value,
-        "config": dataclasses.asdict(config),
-        "dataset": source.dataset,
-        "backbone": source.features,
-    }
-    run_id = f"{source.run_date.isoformat()}-{digest(provenance, 8)}"
+    provenance = provenance_of(preset, config, source)
+    run_id = run_id_of(source.run_date, provenance)
     folder = root.model(run_id)
     if storage.is_complete(folder):
         log.info("model %s is complete already", run_id)

@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 from etils import epath
 
@@ -47,6 +46,7 @@ from beam_jobs.dataset.shard_files import (
     read_marks,
 )
 from beam_jobs.dataset.triplets import Provenance
+from beam_jobs.launching import run_pipeline
 from beam_jobs.mining.champion import Champion
 from beam_jobs.processors import usable_cores
 from tfrecords_schema import storage
@@ -121,7 +121,7 @@ def write_dataset(
             champion,
             helpers,
         )
-        with beam.Pipeline(options=options) as pipeline:
+        with run_pipeline(options) as pipeline:
             add_dataset_steps(pipeline, staged, plan)
     marks = read_marks(folder)
     counts = checked_counts(

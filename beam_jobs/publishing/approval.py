@@ -176,6 +176,19 @@ def _lists_changed(target: Target, staged: Sequence[Staged]) -> dict[str, int]:
     return {name: int(value) for name, value in changed.items()}
 
 
+def summary(request: Mapping[str, Any]) -> str:
+    """What an approval would change, in one line for a person."""
+    counts = ", ".join(
+        f"{name} {entry['before']['rows']:,} → {entry['after']['rows']:,}"
+        for name, entry in request["tables"].items()
+    )
+    lists = request["rankings"]
+    changed = f"{lists['lists_changed']:,} of {lists['lists_after']:,} lists change"
+    warned = len(request["checks_warned"])
+    warnings = f"; {warned} checks warn" if warned else ""
+    return f"{request['run_date']}: rows {counts}; {changed}{warnings}"
+
+
 def read_request(root: Root, run_date: datetime.date) -> dict[str, Any]:
     """The request of a date.
 

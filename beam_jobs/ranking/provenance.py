@@ -22,14 +22,21 @@ CODE_VERSION = 2
 """Raised with every change that gives other rankings for the same input."""
 
 
-def provenance_of(root: Root, date: datetime.date, wanted: Wanted) -> dict[str, Any]:
+def provenance_of(
+    root: Root, date: datetime.date, wanted: Wanted, *, champion: str
+) -> dict[str, Any]:
     """What the rankings of a date follow from.
+
+    Args:
+        root: the storage root.
+        date: of the run.
+        wanted: what the options ask for.
+        champion: the model that ranks.
 
     Raises:
         InputError: the champion was trained on features of another backbone, or has
             no query vectors for an index.
     """
-    champion = storage.read_json(root.champion)["run_id"]
     manifest = storage.read_manifest(root.model(champion))
     dataset = root.receipt(date, Stage.BUILD_DATASET).outputs
     if not needs_pictures(manifest):

@@ -11,6 +11,7 @@ from typing import Any
 from apache_beam.options.pipeline_options import PipelineOptions
 
 from beam_jobs.ranking.attributes import Attributes, read_attributes
+from beam_jobs.ranking.champions import RankWith
 from beam_jobs.ranking.filters import FilterRules, read_rules
 from beam_jobs.ranking.lists import ListRule
 from beam_jobs.ranking.product_index import DEFAULT_PROBES, MAX_LISTS, IndexRule
@@ -65,6 +66,12 @@ class RankCatalogOptions(PipelineOptions):
             type=float,
             help="with --index the job fails where a smaller share of the exact lists "
             f"is found, on a sample; {DEFAULT_RECALL} unless set",
+        )
+        parser.add_argument(
+            "--rank_with",
+            default=RankWith.PRESENT.value,
+            help="the model: present, the champion there is; of_date, the one that was "
+            "in force on the run date; or the run_id of any",
         )
 
 

@@ -194,6 +194,18 @@ def _found_file(plan: Plan) -> epath.Path:
     return plan.scratch / "found.json"
 
 
+def is_written(plan: Plan, *, with_found: bool) -> bool:
+    """Whether the pipeline has done its work, and its blocks are still there.
+
+    Args:
+        plan: of the ranking.
+        with_found: whether it is an approximate one.
+    """
+    return _written_file(plan).exists() and (
+        not with_found or _found_file(plan).exists()
+    )
+
+
 def read_written(plan: Plan) -> list[Written]:
     """What the pipeline wrote."""
     return [Written(**row) for row in storage.read_json(_written_file(plan))]

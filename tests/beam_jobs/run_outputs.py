@@ -65,7 +65,8 @@ def write_rankings(
     dataset_tables.write_table(
         folder / "products.parquet", products, dataset_tables.RANKED_PRODUCTS
     )
-    storage.write_manifest(folder, {"top_k": top_k, "rows": top_k * len(SCENES)})
+    manifest = {"top_k": top_k, "rows": top_k * len(SCENES), "model": "m1"}
+    storage.write_manifest(folder, manifest)
     storage.write_json(root.champion, {"run_id": "m1"})
     leave_receipt(root, run_date, stage=Stage.RANK_CATALOG, rankings=version)
 

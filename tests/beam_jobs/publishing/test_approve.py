@@ -12,6 +12,7 @@ import pytest
 from run_outputs import MONDAY, TUESDAY, write_metrics, write_rankings, write_run
 
 from beam_jobs import approve, publish
+from beam_jobs.publishing.approval import summary
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
 from tfrecords_schema.table_folders import published_tables
@@ -383,3 +384,19 @@ def test_relative_warehouse_is_found_from_another_folder(
     assert not (tmp_path / "there" / "shop.duckdb").exists()
     with duckdb.connect(str(shop), read_only=True) as connection:
         assert connection.execute("SELECT COUNT(*) FROM rankings").fetchone() == (6,)
+
+
+def test_a_request_is_told_in_one_line() -> None:
+    request = {
+        "run_date": "2026-11-10",
+        "tables": {
+            "rankings": {"before": {"rows": 1200}, "after": {"rows": 1300}},
+            "image_status": {"before": {"rows": 0}, "after": {"rows": 5}},
+        },
+        "rankings": {"lists_changed": 7, "lists_after": 65},
+        "checks_warned": ["rankings.few"],
+    }
+    assert summary(request) == (
+        "2026-11-10: rows rankings 1,200 → 1,300, image_status 0 → 5; 7 of 65 lists "
+        "change; 1 checks warn"
+    )

@@ -309,8 +309,31 @@ def test_latest_status_leaves_out_a_unit_that_was_never_finished(root: Root) -> 
 )
 def test_publish_before_a_stage_has_run_names_it(root: Root, stage: Stage) -> None:
     write_run(root, TUESDAY)
+    # What trained must be evaluated; a date that did not needs no evaluation.
+    leave_receipt(root, TUESDAY, stage=Stage.TRAIN, model="m1")
     (root.path / "runs" / TUESDAY.isoformat() / f"{stage}.json").unlink()
     with pytest.raises(InputError, match=f"stage {stage} has not run"):
+        run(root)
+
+
+def test_publish_of_a_date_that_trained_nothing_has_no_evaluation(root: Root) -> None:
+    write_run(root, TUESDAY)
+    root.receipt_path(TUESDAY, Stage.EVALUATE).unlink()
+    run(root)
+    receipt = root.receipt(TUESDAY, Stage.PUBLISH)
+    assert receipt.counts["rankings"] == 4
+    assert "model_evaluations" not in receipt.counts
+    # Its stages are of the model that ranked.
+    with duckdb.connect(str(root.warehouse), read_only=True) as warehouse:
+        (found,) = warehouse.sql("SELECT DISTINCT run_id FROM pipeline_runs").fetchall()
+    assert found == ("m1",)
+
+
+def test_publish_without_a_model_of_any_kind_is_refused(root: Root) -> None:
+    write_run(root, TUESDAY)
+    root.receipt_path(TUESDAY, Stage.EVALUATE).unlink()
+    leave_receipt(root, TUESDAY, stage=Stage.RANK_CATALOG, rankings="")
+    with pytest.raises(InputError, match="stage evaluate has not run"):
         run(root)
 
 

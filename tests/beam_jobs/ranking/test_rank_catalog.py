@@ -241,7 +241,23 @@ def test_run_killed_while_it_removes_its_blocks_ends_in_the_same_bytes(
     assert files(copied) == before
 
 
-def _killed(*_: Any) -> None:
+def test_run_that_hands_its_pipeline_over_is_finished_by_another(
+    copied: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_small_blocks(monkeypatch)
+    before = files(copied)
+    folder_of(copied).rmtree()
+    with pytest.raises(SystemExit) as ended:
+        run(copied, "--no_wait_until_finish")
+    assert ended.value.code == 0
+    assert not storage.is_complete(folder_of(copied))
+    with monkeypatch.context() as patch:
+        patch.setattr(rank_catalog, "build_pipeline", _killed)
+        run(copied)
+    assert files(copied) == before
+
+
+def _killed(*_: Any, **__: Any) -> None:
     raise RuntimeError("killed")
 
 
