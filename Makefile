@@ -65,7 +65,7 @@ $(VENV)/.ready: $(UV) requirements.lock setup.py
 setup: $(VENV)/.ready ## Make the environment (.venv); every other target does it too
 
 .PHONY: run
-run: $(VENV)/.ready ## Run the nightly retraining once, through Airflow, on this machine
+run: $(VENV)/.ready ## Run one night, training and export, through Airflow, on this machine
 	@$(BIN)/python -m infra.local.nightly --data "$$DATA" --backbone "$$BACKBONE" \
 	  --root "$$ROOT" --run-date "$$RUN_DATE" --preset "$$PRESET" \
 	  --image-host "$$IMAGE_HOST" --allow-hosts "$$ALLOW_HOSTS" --contact "$$CONTACT" \

@@ -1,8 +1,8 @@
-"""Run the DAG `nightly_retrain` once on this machine, for `make run`.
+"""Run one night on this machine, for `make run`.
 
-Prepares a catalogue and its image host, runs the DAG through Airflow on SQLite with no
-server, shows each stage as it ends, and says where everything is. Nothing of it is left
-running afterwards.
+Prepares a catalogue and its image host, runs the DAGs `nightly_retrain` and
+`export_rankings` through Airflow on SQLite with no server, shows each stage as it ends,
+and says where everything is. Nothing of it is left running afterwards.
 """
 
 from __future__ import annotations
@@ -11,16 +11,18 @@ import argparse
 import contextlib
 import datetime
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import yaml
+
 from beam_jobs.fetching.fetch_work import Retry
 from beam_jobs.mining.negatives import Strategy
 from beam_jobs.publishing.target import absolute_address
 from examples.lookbook.host import serve
+from infra.local.airflow_home import PROJECT, airflow_environment, migrate
 from infra.local.catalogs import find_catalog
 from infra.local.progress import StageProgress
 from tfrecords_schema import storage
@@ -28,7 +30,6 @@ from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root, Stage, parse_run_date
 from trainer.presets import Preset, parse_preset
 
-PROJECT = Path(__file__).resolve().parents[2]
 AIRFLOW_HOME = PROJECT / ".airflow"
 
 
@@ -42,8 +43,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     preset = parse_preset(arguments.preset or Preset.PAPER)
     given = given_parameters(arguments)
     catalog = find_catalog(arguments.data, root / "sources")
-    environment = _airflow_environment()
-    _migrate(environment)
+    settings = _write_settings(root, run_date)
+    environment = airflow_environment(settings, AIRFLOW_HOME)
+    migrate(environment)
     with _image_host(arguments.image_host, catalog.folder, catalog.host) as host:
         conf = {
             "root": str(root),
@@ -54,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             "preset": preset.value,
             **given,
         }
-        _run_dag(conf, run_date, environment)
+        _run_dags(conf, run_date, environment)
     _say_where(Root.of(str(root)), run_date)
 
 
@@ -142,77 +144,42 @@ def _image_host(option: str, folder: Path, default: str | None) -> Iterator[str]
         yield url
 
 
-def _airflow_environment() -> dict[str, str]:
-    """Airflow in the project's folder, on SQLite, without examples or servers.
+def _write_settings(root: Path, run_date: datetime.date) -> Path:
+    """The settings of this run: those of one machine, for a person who waits.
 
-    Settings of another Airflow in the caller's environment, its database above all,
-    must not reach this one.
+    A failure is shown at once and not tried again.
     """
-    inherited = {
-        name: value for name, value in os.environ.items() if "AIRFLOW" not in name
-    }
-    return {
-        **inherited,
-        "AIRFLOW_HOME": str(AIRFLOW_HOME),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{AIRFLOW_HOME}/airflow.db",
-        "AIRFLOW__CORE__DEFAULT_TIMEZONE": "utc",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(PROJECT / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
-        "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
-        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        "COMPLETE_THE_LOOK_PYTHON": sys.executable,
-        # A person is waiting: a failure is shown at once and not tried again.
-        "COMPLETE_THE_LOOK_RETRIES": "0",
-        "PYTHONUNBUFFERED": "1",
-        "TF_CPP_MIN_LOG_LEVEL": "2",
-        # A shell in colour would put escapes into the log that is shown on failure.
-        "NO_COLOR": "1",
-    }
+    settings = yaml.safe_load((PROJECT / "infra/settings/local.yaml").read_text())
+    settings |= {"root": str(root), "python": sys.executable}
+    settings["retries"]["count"] = 0
+    path = root / "runs" / run_date.isoformat() / "settings.yaml"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(settings, sort_keys=False))
+    return path
 
 
-def _airflow(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "airflow", *arguments]
-
-
-def _migrate(environment: dict[str, str]) -> None:
-    """Make Airflow's database, once per version of the lock file."""
-    lock = (PROJECT / "requirements.lock").read_bytes()
-    stamp = AIRFLOW_HOME / "migrated"
-    if stamp.exists() and stamp.read_bytes() == lock:
-        return
-    print("Making Airflow's database in .airflow/ …", flush=True)
-    AIRFLOW_HOME.mkdir(exist_ok=True)
-    log = AIRFLOW_HOME / "migrate.log"
-    with log.open("wb") as out:
-        result = subprocess.run(
-            _airflow("db", "migrate"),
-            env=environment,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            check=False,
-        )
-    if result.returncode:
-        raise InputError(f"airflow db migrate failed; see {log}")
-    stamp.write_bytes(lock)
-
-
-def _run_dag(
+def _run_dags(
     conf: dict[str, str], run_date: datetime.date, environment: dict[str, str]
 ) -> None:
-    """Run the DAG to its end, showing its stages.
+    """Train, then export, showing the stages of both.
+
+    The export is started by hand: there is no scheduler that would see the asset event
+    of the first.
 
     Raises:
         InputError: a task failed; its last lines have been shown.
     """
     runs = Path(conf["root"]) / "runs" / run_date.isoformat()
     runs.mkdir(parents=True, exist_ok=True)
-    log_path = runs / "airflow.log"
-    command = _airflow(
-        "dags", "test", "nightly_retrain", run_date.isoformat(),
-        "--conf", json.dumps(conf),
-    )  # fmt: skip
-    print(f"Run {run_date} of nightly_retrain; full log in {log_path}", flush=True)
+    date, log_path = run_date.isoformat(), runs / "airflow.log"
+    exported = conf.keys() & {"root", "catalog", "domain", "image_host", "warehouse"}
+    runs_of = [
+        # A person who asks for a night gets one, also where nothing is new.
+        ("nightly_retrain", date, {**conf, "skip_unchanged": "never"}),
+        ("export_rankings", date, {name: conf[name] for name in sorted(exported)}),
+    ]
+    command = [sys.executable, "-m", "infra.local.dag_runs", json.dumps(runs_of)]
+    print(f"Run of {run_date}; full log in {log_path}", flush=True)
     progress = StageProgress(Root.of(conf["root"]), run_date, list(Stage))
     with (
         log_path.open("w") as log,

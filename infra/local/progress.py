@@ -20,7 +20,7 @@ _COUNTS_SHOWN = 6
 
 
 class StageProgress:
-    """Follows the log of `airflow dags test`.
+    """Follows the log of `infra.local.dag_runs`.
 
     Attributes:
         failed: the stage that failed, or None.
@@ -39,7 +39,7 @@ class StageProgress:
         self._root = root
         self._run_date = run_date
         self._stages = stages
-        self._current: Stage | None = None
+        self._current: str | None = None
         self._started = 0.0
         self._receipt_before: int | None = None
         self._lines: collections.deque[str] = collections.deque(maxlen=400)
@@ -48,13 +48,15 @@ class StageProgress:
     def see(self, line: str) -> None:
         """Take the next line of the log."""
         if start := _TASK_START.search(line):
-            self._current = Stage(start[1])
+            self._current = start[1]
             self._started = time.monotonic()
-            self._receipt_before = self._receipt_stamp(self._current)
+            if self._current in self._stages:
+                self._receipt_before = self._receipt_stamp(Stage(self._current))
             self._lines.clear()
         if self.failed is None:
             self._lines.append(line.rstrip())
-        if end := _TASK_END.search(line):
+        # Other tasks than stages leave nothing; one that fails is the last to start.
+        if (end := _TASK_END.search(line)) and end[1] in self._stages:
             stage = Stage(end[1])
             # Every stage that succeeds, or is skipped for a reason, leaves a receipt;
             # a gate that refuses takes that of an earlier try away.
@@ -81,9 +83,9 @@ class StageProgress:
         )
 
     def show_failure(self) -> None:
-        """Print the last lines of the stage that failed."""
-        stage = self.failed or self._current
-        print(f"\nStage {stage} failed. Its last lines:\n")
+        """Print the last lines of the task that failed."""
+        task = self.failed or self._current
+        print(f"\nTask {task} failed. Its last lines:\n")
         lines = list(itertools.takewhile(_is_the_jobs, self._lines))
         for line in lines[-_LAST_LINES:]:
             said = _SAID.match(line)

@@ -207,15 +207,15 @@ def test_same_date_again_changes_nothing_and_another_adds_a_partition(
     ) == [(DATE,), (NEXT_DATE,)]
 
 
-def test_a_failed_stage_fails_the_run_and_shows_its_last_lines(tmp_path: Path) -> None:
+def test_a_failed_task_fails_the_run_and_shows_its_last_lines(tmp_path: Path) -> None:
     catalog = tmp_path / "catalog"
     (catalog / "400x").mkdir(parents=True)
     (catalog / "fashion.json").write_text("not json\n")
     (catalog / "fashion-cat.json").write_text("{}")
     result = make_run("--data", str(catalog), "--root", str(tmp_path / "root"))
     assert result.returncode != 0
-    assert "Stage fetch_images failed" in result.stdout
-    assert "[ 1/11]" not in result.stdout  # a failed stage is not shown as done
+    assert "Task preflight failed" in result.stdout
+    assert "[ 1/11]" not in result.stdout  # nothing was started
     assert "holds no usable pair (1 rows rejected: malformed_json)" in result.stdout
     assert "Traceback" not in result.stderr
 

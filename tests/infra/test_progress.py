@@ -54,7 +54,7 @@ def test_a_gate_that_takes_its_old_receipt_away_has_failed(
     progress.show_failure()
     shown = capsys.readouterr().out
     assert "[ 3/11]" not in shown
-    assert "Stage validate_dataset failed" in shown
+    assert "Task validate_dataset failed" in shown
     assert "refused by 1 of 66 rules" in shown
 
 
@@ -65,3 +65,17 @@ def test_a_stage_that_leaves_its_receipt_as_it_was_has_failed(
     progress.see(START)
     progress.see(END)
     assert progress.failed is STAGE
+
+
+def test_another_task_than_a_stage_is_shown_when_it_fails_and_else_not(
+    progress: StageProgress, capsys: pytest.CaptureFixture[str]
+) -> None:
+    progress.see("[DAG TEST] starting task_id=preflight map_index=-1")
+    progress.see("error: root: /nowhere cannot be written")
+    progress.see("[DAG TEST] end task task_id=preflight map_index=-1")
+    assert progress.failed is None
+    assert capsys.readouterr().out == ""
+    progress.show_failure()
+    shown = capsys.readouterr().out
+    assert "Task preflight failed" in shown
+    assert "/nowhere cannot be written" in shown

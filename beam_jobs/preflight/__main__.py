@@ -1,0 +1,175 @@
+"""Look at everything that could stop a run, before anything is started or paid for.
+
+    python -m beam_jobs.preflight --dag nightly_retrain --root R --run_date D
+        --catalog DIR --domain fashion --warehouse W --settings JSON
+
+Prints a line for each check, then what the run will do and roughly what it costs. Exit
+code 2 where something is wrong that a person has to mend, naming the setting; 1 where
+it may pass by itself: a service that does not answer, a quota that others use. Nothing
+is changed but for a file that is written under the root and removed again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import logging
+import sys
+import time
+from collections.abc import Generator, Iterator, Sequence
+from pathlib import Path
+
+from beam_jobs.preflight import google_checks
+from beam_jobs.preflight.catalog_check import CatalogSize, size_of, wait_for_catalog
+from beam_jobs.preflight.estimate import (
+    announcement,
+    bytes_needed,
+    estimates,
+    new_pictures,
+)
+from beam_jobs.preflight.findings import Finding, Told
+from beam_jobs.preflight.local_checks import (
+    check_dates,
+    check_root,
+    check_space,
+    check_warehouse_file,
+    space_folders,
+)
+from tfrecords_schema import cli
+from tfrecords_schema.errors import InputError, exit_on_input_error
+from tfrecords_schema.layout import Root, parse_run_date
+
+log = logging.getLogger(__name__)
+
+DAGS = ("nightly_retrain", "export_rankings", "backfill_catalog")
+
+
+def findings(options: argparse.Namespace, told: Told) -> Iterator[Finding]:
+    """Every check of a run, in an order that has the cheap ones first."""
+    root, run_date = Root.of(options.root), parse_run_date(options.run_date)
+    is_reachable = True
+    for finding in _root(root, told):
+        is_reachable &= finding.ok
+        yield finding
+    if is_reachable:
+        yield from check_dates(root, run_date, told, today=_today())
+    yield _warehouse(root, options.warehouse, told)
+    if told.value("beam.dataflow") or told.value("training.vertex"):
+        yield from _services(told)
+    needed = 0.0
+    if options.catalog:
+        size = yield from _catalog(options.catalog, options.domain, told)
+        if size and is_reachable:
+            new = new_pictures(root, size)
+            needed = bytes_needed(size, new)
+            planned = estimates(size, new, told, dag=options.dag)
+            for line in announcement(planned, size, told):
+                yield Finding("plan", line)
+    if is_reachable:
+        yield from check_space(space_folders(root), told, needed_bytes=needed)
+
+
+def _today() -> datetime.date:
+    return datetime.datetime.now(datetime.UTC).date()
+
+
+def _root(root: Root, told: Told) -> list[Finding]:
+    if not str(root.path).startswith("gs://"):
+        return check_root(root, told, now=time.time())
+    from google.cloud import storage
+
+    where = f"{told.named('root')} {root.path}"
+    client = google_checks.attempt("root", where, storage.Client)
+    if isinstance(client, Finding):
+        return [client]
+    return google_checks.check_bucket(
+        str(root.path), told, client=client, now=time.time()
+    )
+
+
+def _warehouse(root: Root, address: str, told: Told) -> Finding:
+    if not address.startswith("bigquery://"):
+        path = Path(address) if address else Path(root.warehouse)
+        return check_warehouse_file(path, told)
+    from google.cloud import bigquery
+
+    project = address.removeprefix("bigquery://").partition("/")[0]
+    where = f"{told.named('warehouse')} {address}"
+    client = google_checks.attempt(
+        "warehouse", where, lambda: bigquery.Client(project=project)
+    )
+    if isinstance(client, Finding):
+        return client
+    return google_checks.check_bigquery(address, told, client=client)
+
+
+def _services(told: Told) -> Iterator[Finding]:
+    from google.auth import default
+    from google.auth.transport.requests import AuthorizedSession
+
+    session = google_checks.attempt(
+        "credential",
+        f"beam.dataflow and training.vertex of {told.file}",
+        lambda: AuthorizedSession(default()[0]),
+    )
+    if isinstance(session, Finding):
+        yield session
+    else:
+        yield from google_checks.check_services(told, session=session)
+
+
+def _catalog(
+    folder: str, domain: str, told: Told
+) -> Generator[Finding, None, CatalogSize | None]:
+    """Wait for the catalogue; returns its size, if it can be read."""
+    found = wait_for_catalog(
+        folder, domain, told, clock=time.monotonic, sleep=time.sleep
+    )
+    yield found
+    if not found.ok:
+        return None
+    size = size_of(folder, domain)
+    if isinstance(size, Finding):
+        yield size
+        return None
+    return size
+
+
+def require_ok(found: Sequence[Finding]) -> None:
+    """Stop where a check has failed.
+
+    Raises:
+        InputError: something is to be mended.
+        SystemExit: with code 1, where all that failed may pass by itself.
+    """
+    failed = [finding for finding in found if not finding.ok]
+    if not failed:
+        return
+    told = "; ".join(f"{finding.name}: {finding.message}" for finding in failed)
+    if all(finding.may_pass for finding in failed):
+        sys.exit(f"error: {told}; another try may go well")
+    raise InputError(told)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    cli.add_run_arguments(parser)
+    parser.add_argument("--dag", choices=DAGS, required=True, help="whose run it is")
+    parser.add_argument("--catalog", default="", help="catalogue; empty for none")
+    parser.add_argument("--domain", default="fashion", help="fashion or home")
+    parser.add_argument("--warehouse", default="", help="as of beam_jobs.publish")
+    parser.add_argument("--settings", required=True, help="JSON of the DAGs' settings")
+    options = parser.parse_args(argv)
+    cli.configure_logging()
+    told = Told.of(options.settings)
+    found = []
+    for finding in findings(options, told):
+        level = logging.INFO if finding.ok else logging.ERROR
+        log.log(level, "%s: %s", finding.name, finding.message)
+        found.append(finding)
+    require_ok(found)
+
+
+if __name__ == "__main__":
+    exit_on_input_error(main)

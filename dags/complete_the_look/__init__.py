@@ -1,0 +1,1 @@
+"""What the DAGs are wired from; nothing here imports TensorFlow, Beam or a job."""

@@ -1,0 +1,87 @@
+"""How the DAGs that rank are wired."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture
+def export(local: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = local["dags"]["export_rankings"]
+    return found
+
+
+@pytest.fixture
+def backfill(local: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = local["dags"]["backfill_catalog"]
+    return found
+
+
+def upstream(dag: dict[str, Any], task_id: str) -> list[str]:
+    found: list[str] = dag["tasks"][task_id]["upstream"]
+    return found
+
+
+def test_export_starts_with_a_champion_or_a_catalogue(export: dict[str, Any]) -> None:
+    assert export["timetable"] == "AssetTriggeredTimetable"
+    assert export["starts_with"] == ["catalogue", "champion"]
+
+
+def test_export_ranks_publishes_and_reports_every_date(export: dict[str, Any]) -> None:
+    assert upstream(export, "rank_catalog") == ["extract_features", "list_dates"]
+    assert upstream(export, "publish") == ["list_dates", "rank_catalog"]
+    assert upstream(export, "report") == ["list_dates", "publish"]
+    for task_id in ("rank_catalog", "publish", "report"):
+        assert export["tasks"][task_id]["is_mapped"]
+
+
+def test_export_ranks_where_nothing_had_to_be_prepared(export: dict[str, Any]) -> None:
+    assert upstream(export, "fetch_images") == ["list_unprepared"]
+    # A mapped group without dates is skipped.
+    assert export["tasks"]["rank_catalog"]["trigger_rule"] == "none_failed"
+
+
+def test_export_trains_nothing(
+    export: dict[str, Any], backfill: dict[str, Any]
+) -> None:
+    for dag in (export, backfill):
+        assert not {"train", "gate", "promote"} & set(dag["tasks"])
+
+
+def test_backfill_publishes_nothing_that_nobody_approved(
+    backfill: dict[str, Any],
+) -> None:
+    assert backfill["timetable"] == "NullTimetable"
+    assert "publish" not in backfill["tasks"]
+    staged = backfill["tasks"]["stage_tables"]
+    assert "--stage_only" in staged["command"]
+    assert upstream(backfill, "ask_approval") == ["stage_tables"]
+    assert upstream(backfill, "swap") == ["ask_approval", "list_dates"]
+    assert upstream(backfill, "drop_staged") == ["ask_approval", "list_dates"]
+    assert backfill["tasks"]["ask_approval"]["mapping"] == {
+        "Approve": "swap",
+        "Reject": "drop_staged",
+    }
+
+
+def test_backfill_ranks_with_the_champion_of_the_date_unless_told_otherwise(
+    backfill: dict[str, Any],
+) -> None:
+    options = backfill["tasks"]["rank_catalog"]["options"]
+    assert options["rank_with"] == "{{ params.rank_with }}"
+    assert backfill["params"]["rank_with"] == "of_date"
+    assert backfill["schemas"]["rank_with"]["enum"] == ["of_date", "present"]
+
+
+@pytest.mark.parametrize("name", ["first_date", "last_date"])
+def test_backfill_needs_both_ends_of_its_range(
+    name: str, backfill: dict[str, Any]
+) -> None:
+    pattern = backfill["schemas"][name]["pattern"]
+    assert re.search(pattern, "2026-11-28")
+    for value in ("", "28.11.2026", "2026-11-28T00:00"):
+        assert not re.search(pattern, value), value
+    assert not backfill["params"][name]
