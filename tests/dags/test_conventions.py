@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dag_files import DAGS, PROJECT
+from dag_files import DAGS, PROJECT, describe
 
 Described = dict[str, Any]
 
@@ -163,12 +163,17 @@ def test_a_late_run_is_told_from_when_it_was_queued(
 
 
 def test_failures_are_mailed_where_there_is_an_address(
-    gcp: Described, local: Described
+    gcp: Described, local: Described, tmp_path: Path
 ) -> None:
-    for _, task in tasks(gcp):
-        assert task["notifiers"] == ["LogNotifier", "SmtpNotifier"]
-    for _, task in tasks(local):
+    # The addresses of both files are for those who stand it up to fill in.
+    for _, task in (*tasks(gcp), *tasks(local)):
         assert task["notifiers"] == ["LogNotifier"]
+    text = (PROJECT / "infra" / "settings" / "local.yaml").read_text()
+    assert text.count("email: []") == 1
+    mailed = tmp_path / "mailed.yaml"
+    mailed.write_text(text.replace("email: []", "email: [on-call@example.com]"))
+    for _, task in tasks(describe(tmp_path, str(mailed))):
+        assert task["notifiers"] == ["LogNotifier", "SmtpNotifier"]
 
 
 def test_engines_follow_the_settings(local: Described, gcp: Described) -> None:

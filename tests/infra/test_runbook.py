@@ -59,7 +59,6 @@ def test_words_of_an_alert_are_those_of_the_jobs(name: str) -> None:
     require_said(alerts()[name])
 
 
-@pytest.mark.skipif(not DAGS.is_dir(), reason="the DAGs are not there yet")
 @pytest.mark.parametrize("name", sorted(OF_THE_DAGS))
 def test_words_of_an_alert_are_those_of_the_dags(name: str) -> None:
     require_said(alerts()[name])

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from settings_file import SETTINGS, gcp_settings
+from settings_file import gcp_settings
 from terraform_config import (
     FOLDER,
     PROJECT,
@@ -240,7 +240,6 @@ def test_examples_of_values_name_variables(tmp_path: Path) -> None:
     assert needed - given == {"airflow_image"}
 
 
-@pytest.mark.skipif(not SETTINGS.is_file(), reason=f"there is no {SETTINGS.name} yet")
 def test_settings_name_what_is_made() -> None:
     settings = gcp_settings()
     dataflow = settings["beam"]["dataflow"]
