@@ -123,8 +123,11 @@ class Lists:
         order = np.argsort(narrow, kind="stable")
         queries, keys = queries[order], keys[order]
         of_groups = np.concatenate(groups)[order] if groups else None
-        # No more than k to a list at once, so that one of many does not widen all.
-        rounds, columns = np.divmod(places(queries), self._rule.k)
+        # No more to a list at once than k or the mean, so that one of many does not
+        # widen all.
+        place = places(queries)
+        width = max(self._rule.k, len(place) // int(np.count_nonzero(place == 0)))
+        rounds, columns = np.divmod(place, width)
         for number in range(rounds.max() + 1):
             now = rounds == number
             some = _Rows.scattered(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -77,7 +77,8 @@ def rank_blocks(
     """The nearest products of each query.
 
     Memory: a block, the lists, and for each thread the scores of a few hundred queries
-    times `scorer.product_rows` products with a byte each besides.
+    times `scorer.product_rows` products with a byte each besides. Where products are
+    equally far, nearly all of those are candidates, of up to 200 bytes each.
 
     Args:
         scorer: with n queries.
@@ -162,13 +163,17 @@ class _Part:
                     found = _without(excluded, queries, columns, len(piece.products))
                     self._take(piece, *found)
             else:
-                self._take(piece, *self._above_first(piece, slacks, excluded))
+                for queries, columns in self._above_first(piece, slacks, excluded):
+                    self._take(piece, queries, columns)
 
     def _above_first(
         self, piece: ProductBlock, slacks: np.ndarray, excluded: Excluded
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Candidates where queries have no bound yet, which the piece gives them."""
-        found_queries, found_columns = [], []
+    ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Candidates where queries have no bound yet, which the piece gives them.
+
+        They are parts of a few queries each: all products are candidates where none is
+        nearer than the others, or where groups are fewer than places.
+        """
         for at in range(0, self._n, _FIRST_QUERIES):
             rows = slice(at, min(at + _FIRST_QUERIES, self._n))
             scores = np.empty((rows.stop - at, len(piece.products)), np.float32)
@@ -180,10 +185,8 @@ class _Part:
             kth = _kth_best(scores, piece, self._rule) - slacks[rows]
             bounds = np.maximum(self._bounds[rows], kth, out=self._bounds[rows])
             floors = bounds - slacks[rows]
-            rows_found, columns = np.nonzero(scores > floors[:, None])
-            found_queries.append(rows_found + at)
-            found_columns.append(columns)
-        return np.concatenate(found_queries), np.concatenate(found_columns)
+            found, columns = np.nonzero(scores > floors[:, None])
+            yield found + at, columns
 
     def _take(
         self, piece: ProductBlock, queries: np.ndarray, columns: np.ndarray
