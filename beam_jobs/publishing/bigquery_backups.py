@@ -26,6 +26,7 @@ from beam_jobs.publishing.publication import (
     require_backup,
     tables_of_date,
 )
+from tfrecords_schema.errors import InputError
 from tfrecords_schema.tables import PublishedTable
 
 _RECORD = [
@@ -76,6 +77,15 @@ def restoring(
         InputError: no backup of that date is kept, or the date was published again.
     """
     found = find(datasets, run_date, tables)
+    swapped_in = _recorded(datasets, run_date)
+    if not swapped_in:
+        # The tables are made before the swap, which may not have come about.
+        raise InputError(
+            f"no swap of {run_date} is written down in "
+            f"{record_table(datasets, run_date)}: it was refused or killed before it "
+            "changed anything, and there is nothing to put back; --drop_backup removes "
+            "the empty tables"
+        )
     sources = {
         table.name: _relation(datasets, backup_name(table, run_date)) for table in found
     }
@@ -88,7 +98,6 @@ def restoring(
         for table in found
     }
     if not discard_newer:
-        swapped_in = _recorded(datasets, run_date)
         require_newest(run_date, published, swapped_in=swapped_in, kept=kept)
     return [
         Swap(

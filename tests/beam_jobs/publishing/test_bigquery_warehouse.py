@@ -496,6 +496,23 @@ def test_rollback_without_a_backup_is_refused(
         warehouse.drop_backups(TUESDAY, tables)
 
 
+@pytest.mark.parametrize("discard_newer", [False, True])
+def test_swap_that_was_refused_cannot_be_rolled_back(
+    warehouse: BigQueryWarehouse, state: State, evaluations: str, discard_newer: bool
+) -> None:
+    staged = stage(warehouse, state, evaluations)
+    state.job_errors = [("invalidQuery", "what is published has changed")]
+    with pytest.raises(InputError, match="has changed"):
+        warehouse.publish([checked(staged)], replacing=SEEN)
+    # Its tables are there, without a row: put back, they would empty the date.
+    assert "shop_backup.backup_model_evaluations_20261110" in state.tables
+    sent = len(state.transactions())
+    tables = list(published_tables().values())
+    with pytest.raises(InputError, match="no swap of 2026-11-10 is written down"):
+        warehouse.rollback(TUESDAY, tables, discard_newer=discard_newer)
+    assert len(state.transactions()) == sent
+
+
 def test_datasets_are_made_where_they_are_missing(
     warehouse: BigQueryWarehouse, state: State
 ) -> None:
