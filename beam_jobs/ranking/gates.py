@@ -62,11 +62,11 @@ def manifest_of_recall(recall: Recall | None) -> dict[str, Any]:
 def notes_of(manifest: Mapping[str, Any]) -> tuple[str, ...]:
     """What readers of a ranking have to know."""
     recall = recall_in(manifest)
-    if recall is None:
+    if recall is None or not recall.products:
         return ()
     return (
         f"the lists are approximate (--index): recall@{manifest['top_k']} is "
-        f"{recall.found / max(1, recall.products):.4f}, and {recall.lowest:.4f} in "
+        f"{recall.found / recall.products:.4f}, and {recall.lowest:.4f} in "
         f"{recall.worst}, of a sample of {recall.lists} lists; at least "
         f"{manifest['index']['min_recall']} was asked for",
     )

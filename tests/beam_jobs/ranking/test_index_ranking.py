@@ -28,7 +28,7 @@ from small_root import RUN_DATE, pair_row
 from beam_jobs import rank_catalog
 from beam_jobs.ranking import index_transforms, product_index, recall
 from beam_jobs.ranking.filters import FilterRules
-from beam_jobs.ranking.gates import check_recall, manifest_of_recall
+from beam_jobs.ranking.gates import check_recall, manifest_of_recall, notes_of
 from beam_jobs.ranking.index_transforms import (
     BuildIndexes,
     CompareLists,
@@ -272,3 +272,12 @@ def test_steps_can_be_sent_to_workers() -> None:
     ]
     sent = [pickle.loads(pickle.dumps(step)) for step in steps]
     assert [type(step) for step in sent] == [type(step) for step in steps]
+
+
+def test_ranking_without_any_product_has_no_note_of_recall() -> None:
+    manifest = {"top_k": 5, "index": {"min_recall": 0.9}}
+    nothing = manifest_of_recall(recall.recall_of([Found("hats", 3, 0, 0)]))
+    assert notes_of(manifest | nothing) == ()
+    some = manifest_of_recall(recall.recall_of([Found("hats", 3, 15, 12)]))
+    (note,) = notes_of(manifest | some)
+    assert "recall@5 is 0.8000, and 0.8000 in hats, of a sample of 3 lists" in note
