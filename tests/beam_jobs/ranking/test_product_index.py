@@ -149,6 +149,32 @@ def test_more_equal_products_than_are_spare_are_ordered_by_number() -> None:
     assert len(set(found.distances[0].tolist())) == 1
 
 
+@pytest.mark.parametrize("apart", [0.0, 1e-6, 1e-5])
+def test_products_that_the_index_cannot_tell_apart_are_ranked_exactly(
+    apart: float,
+) -> None:
+    # float16 has steps of 1e-4 here: which of the 500 are found has nothing to do with
+    # which are nearest.
+    vectors = clustered(5, M)
+    generator = np.random.default_rng(3)
+    alike = generator.choice(M, 500, replace=False)
+    vectors[alike] = vectors[0] + apart * generator.normal(size=(500, DIM))
+    products = ProductBlock(FIRST + np.arange(M), vectors)
+    some = clustered(5, 1) + np.r_[
+        np.zeros((1, DIM)), 0.1 * generator.normal(size=(9, DIM))
+    ].astype(np.float32)
+    found = search_block(
+        some,
+        products,
+        ProductIndex(build_index(vectors)),
+        ListRule(K),
+        probes=ALL_LISTS,
+        excluded=NOTHING_EXCLUDED,
+        workers=Workers(1),
+    )
+    assert_equal(found, rank_blocks(InnerProducts(some), [products], ListRule(K)))
+
+
 def test_product_that_is_excluded_is_in_no_list() -> None:
     excluded = some_excluded(1)
     found = search(1, ListRule(K), probes=4, excluded=excluded)
