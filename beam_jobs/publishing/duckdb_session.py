@@ -15,6 +15,10 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.tables import quoted
 
 _SOURCE = "arrow_source"
+_NO_DATABASE = (
+    "the warehouse {} is no DuckDB file; give --warehouse one, or a path where nothing "
+    "is yet"
+)
 
 
 class Session:
@@ -89,6 +93,7 @@ def open_session(path: epath.Path) -> Iterator[Session]:
     path.parent.mkdir(parents=True, exist_ok=True)
     connection = _connect(path)
     try:
+        _require_file(connection, path)
         yield Session(connection)
     finally:
         connection.close()
@@ -114,10 +119,25 @@ def read_session(path: epath.Path) -> Iterator[Session]:
             f"the warehouse {path} cannot be read; close it where it is open and run "
             f"this again ({error})"
         ) from None
+    except duckdb.CatalogException:
+        raise InputError(_NO_DATABASE.format(path)) from None
     try:
         yield Session(connection)
     finally:
         connection.close()
+
+
+def _require_file(connection: duckdb.DuckDBPyConnection, path: epath.Path) -> None:
+    """Refuse a database in memory, whose rows end with the process.
+
+    DuckDB makes one of a file that it can read as a table, such as CSV or Parquet;
+    for reading only it raises a `CatalogException` instead.
+    """
+    rows = connection.execute(
+        "SELECT path FROM duckdb_databases() WHERE database_name = current_database()"
+    )
+    if rows.fetchall() == [(None,)]:
+        raise InputError(_NO_DATABASE.format(path))
 
 
 def _connect(path: epath.Path) -> duckdb.DuckDBPyConnection:

@@ -18,6 +18,7 @@ from etils import epath
 from beam_jobs.publishing.partition_state import PartitionState
 from beam_jobs.publishing.publication import Checked, Load, Staged
 from beam_jobs.publishing.warehouse import Warehouse
+from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from tfrecords_schema.storage import is_local
 from tfrecords_schema.tables import PublishedTable
@@ -116,7 +117,16 @@ def absolute_address(option: str) -> str:
 
 
 def address_of(root: Root, option: str) -> str:
-    """The address that `--warehouse` gives; empty means the root's DuckDB file."""
+    """The address that `--warehouse` gives; empty means the root's DuckDB file.
+
+    Raises:
+        InputError: it is of a kind that nothing is published to.
+    """
+    if "://" in option and not option.startswith(BIGQUERY):
+        raise InputError(
+            f"--warehouse {option!r} is neither the path of a DuckDB file on this "
+            f"machine nor {BIGQUERY}project/dataset"
+        )
     return option or str(root.warehouse)
 
 

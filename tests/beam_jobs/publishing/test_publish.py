@@ -415,3 +415,21 @@ def test_publish_to_a_malformed_address_is_refused(root: Root) -> None:
     write_run(root, TUESDAY)
     with pytest.raises(InputError, match="is not bigquery://project/dataset"):
         publish.publish(root, TUESDAY, warehouse="bigquery://shop")
+
+
+def test_publish_to_an_unknown_scheme_is_refused(root: Root) -> None:
+    write_run(root, TUESDAY)
+    with pytest.raises(InputError, match="--warehouse 'bigqery://shop/tables' is"):
+        publish.publish(root, TUESDAY, warehouse="bigqery://shop/tables")
+
+
+def test_publish_into_a_table_of_another_kind_is_refused(
+    root: Root, tmp_path: Path
+) -> None:
+    """DuckDB opens such a file in memory, where what is published would be lost."""
+    write_run(root, TUESDAY)
+    offers = tmp_path / "offers.csv"
+    offers.write_text("product_id,price\nshoe-a,10\n")
+    with pytest.raises(InputError, match=r"offers\.csv is no DuckDB file"):
+        publish.publish(root, TUESDAY, warehouse=str(offers))
+    assert offers.read_text() == "product_id,price\nshoe-a,10\n"

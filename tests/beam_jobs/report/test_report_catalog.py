@@ -141,6 +141,14 @@ def test_warehouse_that_is_none_is_named(root: Root) -> None:
         report(root)
 
 
+def test_warehouse_that_is_a_table_of_another_kind_is_named(
+    root: Root, tmp_path: Path
+) -> None:
+    (tmp_path / "offers.csv").write_text("product_id,price\nshoe-a,10\n")
+    with pytest.raises(InputError, match=r"offers\.csv is no DuckDB file"):
+        report(root, "--warehouse", str(tmp_path / "offers.csv"))
+
+
 def test_model_without_attention_says_so_and_draws_none(root: Root) -> None:
     manifest = {"preset": "best", "config": {"method": "closed_form"}}
     storage.write_json(root.model(RUN_ID) / "manifest.json", manifest)
