@@ -117,6 +117,7 @@ def evaluations(date: datetime.date) -> Rows:
 def image_status(date: datetime.date) -> Rows:
     images = [("scene", scene, "ok") for scene in SCENES]
     images += [("scene", "street-4", "not_found")]
+    images += [("scene", "street-0", "ok")]  # of an earlier catalogue
     images += [("product", item, "ok") for found in PRODUCTS.values() for item in found]
     images += [("product", "shoe-e", "timed_out")]
     return [
@@ -167,7 +168,12 @@ def stages(date: datetime.date) -> Rows:
 
 def counts(date: datetime.date) -> Rows:
     common = {"run_date": date, "run_id": MODELS[date]}
-    figures = [("fetch_images", "ok", 10), ("train", "epochs", 30)]
+    figures = [
+        ("fetch_images", "ok", 10),
+        ("build_dataset", "scenes", len(SCENES)),
+        ("build_dataset", "scenes_without_image", 1),
+        ("train", "epochs", 30),
+    ]
     return [
         {**common, "stage": stage, "name": name, "value": value}
         for stage, name, value in figures

@@ -93,11 +93,26 @@ def test_category_coverage_by_hand(nights: duckdb.DuckDBPyConnection) -> None:
         "products_per_list, best_distance FROM category_coverage "
         "WHERE run_date = '2026-11-10' ORDER BY category",
     )
-    # Of four scenes one has no picture. Bags: (0.6875 + 0.8125 + 1.6875) / 3.
+    # Of four scenes one has no picture; a fifth is of an earlier catalogue. Bags: (0.6875 + 0.8125 + 1.6875) / 3.
     assert found == [
         ("Bags", 3, 4, 0.75, 3, 2.0, pytest.approx(3.1875 / 3)),
         ("Shoes", 3, 4, 0.75, 2, 2.0, pytest.approx(2.4375 / 3)),
     ]
+
+
+def test_category_without_lists_has_no_coverage() -> None:
+    connection = warehouse_of(TUESDAY)
+    connection.execute(
+        "INSERT INTO dataset_statistics SELECT * REPLACE ('Hats' AS subject) "
+        "FROM dataset_statistics WHERE subject = 'Bags'"
+    )
+    found = ask(
+        connection,
+        "SELECT scenes_ranked, scenes_known, coverage, products_shown, "
+        "products_per_list, best_distance FROM category_coverage "
+        "WHERE category = 'Hats'",
+    )
+    assert found == [(0, 4, 0.0, 0, None, None)]
 
 
 def test_product_exposure_by_hand(nights: duckdb.DuckDBPyConnection) -> None:
