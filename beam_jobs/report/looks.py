@@ -189,7 +189,9 @@ def _summary(
         return f"no such list on {earlier.run_date}"
     shown = {product.product_id for product in now[:TOP_PRODUCTS]}
     stayed = shown & {product.product_id for product in before[:TOP_PRODUCTS]}
-    return f"{len(shown) - len(stayed)} of {len(shown)} new among the first"
+    # Not “new”: that is the mark of what was nowhere in the list before.
+    came = len(shown) - len(stayed)
+    return f"not among the first {TOP_PRODUCTS} before: {came} of {len(shown)}"
 
 
 def coverage_rows(coverage: Sequence[CategoryCoverage]) -> tuple[CoverageRow, ...]:

@@ -86,7 +86,7 @@ def test_lists_stand_beside_those_of_the_date_before(root: Root) -> None:
         assert f"This run {RUN_DATE} 1 ▲ 1 moved up from rank 2 p1" in text
         assert f"Before {BEFORE} 1 → 2 today at rank 2 p2" in text
         assert "4 left left the list p9" in text
-        assert "1 of 4 new among the first" in text
+        assert "not among the first 6 before: 1 of 4" in text
         # The scene, its attention, four products now and four before.
         assert article.count("<img") == 10
     assert "10 of 10 lists are shown: 5 of 5 scenes" in Reader(page).text
