@@ -90,6 +90,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     wanted = read_wanted(options.view_as(RankCatalogOptions))
 
     started = time.monotonic()
+    # Also where nothing is ranked: a mistyped root has no champion either.
+    root.receipt(date, Stage.BUILD_DATASET)
     model = find_model(root, date, options.view_as(RankCatalogOptions).rank_with)
     if model is None:
         log.warning("there is no champion yet, so nothing is ranked")
@@ -105,7 +107,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         _write_unless_overtaken(root, date, version, provenance, wanted, options)
     plans.finish(folder)
     manifest = storage.read_manifest(folder)
-    check_coverage(manifest, wanted.min_coverage)
+    check_coverage(folder, manifest, wanted.min_coverage)
     check_recall(manifest)
     _write_receipt(root, date, version, manifest, started=started, reused=reused)
     log.info("rankings %s: %s", version, manifest["counts"])

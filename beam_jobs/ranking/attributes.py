@@ -88,11 +88,14 @@ def read_attributes(path: str) -> Attributes:
         except BadRow as bad:
             rejections.append(bad.rejection(file.name, line))
     if not offers:
-        codes = ", ".join(sorted({row.code for row in rejections}))
-        raise InputError(
-            f"--attributes {path} has no usable row ({rows_in} rows; "
-            f"{codes or 'the file is empty'})"
-        )
+        why = "the file is empty"
+        if rejections:
+            first = rejections[0]
+            why = (
+                f"{rows_in} rows, such as line {first.line}: {first.code}, "
+                f"{first.detail}"
+            )
+        raise InputError(f"--attributes {path} has no usable row ({why})")
     return Attributes(dict(offers), tuple(rejections), rows_in, _sha256(file))
 
 

@@ -109,7 +109,10 @@ class FilterRules:
         if self.market is not None and not (
             isinstance(self.market, str) and self.market
         ):
-            raise InputError(f"--filters: market {self.market!r} is no text")
+            # YAML takes NO, for one, to be false.
+            raise InputError(
+                f"--filters: market {self.market!r} is no text; write it in quotes"
+            )
         for name in ("available", "exclude_known_pairs"):
             if not isinstance(getattr(self, name), bool):
                 value = getattr(self, name)

@@ -6,12 +6,21 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from etils import epath
+
 from beam_jobs.ranking.recall import Recall
 from tfrecords_schema.errors import InputError
 
 
-def check_coverage(manifest: Mapping[str, Any], min_coverage: float) -> None:
+def check_coverage(
+    folder: epath.Path, manifest: Mapping[str, Any], min_coverage: float
+) -> None:
     """Refuse rankings with too few answers.
+
+    Args:
+        folder: of the rankings.
+        manifest: that of the folder.
+        min_coverage: share of the queries that must have an answer.
 
     Raises:
         InputError: with the figures.
@@ -21,7 +30,7 @@ def check_coverage(manifest: Mapping[str, Any], min_coverage: float) -> None:
         raise InputError(
             f"{counts['queries_answered']} of {counts['queries']} queries have an "
             f"answer, {coverage:.1%}, below --min_coverage {min_coverage}: {counts}. "
-            "rejections.parquet of the ranking says who was turned away and why"
+            f"{folder / 'rejections.parquet'} says who was turned away and why"
         )
 
 

@@ -93,7 +93,8 @@ def test_category_coverage_by_hand(nights: duckdb.DuckDBPyConnection) -> None:
         "products_per_list, best_distance FROM category_coverage "
         "WHERE run_date = '2026-11-10' ORDER BY category",
     )
-    # Of four scenes one has no picture; a fifth is of an earlier catalogue. Bags: (0.6875 + 0.8125 + 1.6875) / 3.
+    # Of four scenes one has no picture; a fifth is of an earlier catalogue.
+    # Bags: (0.6875 + 0.8125 + 1.6875) / 3.
     assert found == [
         ("Bags", 3, 4, 0.75, 3, 2.0, pytest.approx(3.1875 / 3)),
         ("Shoes", 3, 4, 0.75, 2, 2.0, pytest.approx(2.4375 / 3)),

@@ -85,6 +85,7 @@ def test_rules_of_an_empty_file_leave_nothing_out(tmp_path: Path, text: str) -> 
         ("price: 7", "price is 7"),
         ("available: yes please", "available 'yes please'"),
         ("market: 49", "market 49"),
+        ("market: NO", "market False is no text; write it in quotes"),
         ("diversity: {per_list: 0}", "per_list 0"),
         ("diversity: {per_list: 1, max_bits: 11}", "max_bits 11 is no number in 0..10"),
         ("diversity: {per_list: true}", "per_list True"),
@@ -180,8 +181,12 @@ def test_attributes_that_are_not_there_are_errors(tmp_path: Path) -> None:
     for name, told in (("no.csv", "does not exist"), ("offers.txt", "none of")):
         with pytest.raises(InputError, match=f"--attributes .*{told}"):
             read_attributes(str(tmp_path / name))
-    with pytest.raises(InputError, match=r"no usable row \(1 rows; bad_value\)"):
+    with pytest.raises(InputError, match=r"no usable row \(1 rows.* line 1: bad_value"):
         read_attributes(write_offers(tmp_path / "bad.jsonl", OFFERS[2:3]))
+    empty = tmp_path / "empty.csv"
+    empty.write_text("product_id,available,price,currency,market\n")
+    with pytest.raises(InputError, match=r"no usable row \(the file is empty"):
+        read_attributes(str(empty))
 
 
 @pytest.mark.parametrize(

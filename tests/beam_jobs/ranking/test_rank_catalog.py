@@ -371,8 +371,10 @@ def test_coverage_below_the_threshold_fails_and_a_lower_one_takes_what_is_there(
     root: Root,
 ) -> None:
     write_catalog(root, PRODUCTS, without=("scene-1",))
-    with pytest.raises(InputError, match=r"12 of 14 .* --min_coverage 0.9"):
+    with pytest.raises(InputError, match=r"12 of 14 .* --min_coverage 0.9") as refused:
         run(root)
+    (version,) = (root.path / "rankings").iterdir()
+    assert str(version / "rejections.parquet") in str(refused.value)
     assert root.find_receipt(RUN_DATE, Stage.RANK_CATALOG) is None
     assert run(root, "--min_coverage=0.8").reused
     before = folder_of(root)
@@ -458,6 +460,15 @@ def test_without_champion_nothing_is_ranked_and_the_receipt_says_so(
     receipt = run(root)
     assert receipt.outputs == {"rankings": ""}
     assert not (root.path / "rankings").exists()
+
+
+def test_date_without_data_set_is_an_error_where_there_is_no_champion(
+    root: Root, tmp_path: Path
+) -> None:
+    elsewhere = Root.of(str(tmp_path / "mistyped"))
+    with pytest.raises(InputError, match=r"build_dataset has not run .* --root"):
+        run(elsewhere)
+    assert not elsewhere.path.exists()
 
 
 def test_champion_of_another_backbone_is_an_error_that_names_both(
