@@ -72,7 +72,9 @@ def _is_open(root: Root, date: datetime.date) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     cli.add_run_arguments(parser)
     for name, text in {
         "promoted": "whether the run made a champion",

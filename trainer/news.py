@@ -57,7 +57,9 @@ def why_unchanged(root: Root, source: Source, preset: Preset) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     add_run_arguments(parser)
     parser.add_argument("--preset", default=Preset.PAPER.value, help="which model")
     parser.add_argument(

@@ -153,7 +153,9 @@ def require_ok(found: Sequence[Finding]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     cli.add_run_arguments(parser)
     parser.add_argument("--dag", choices=DAGS, required=True, help="whose run it is")
     parser.add_argument("--catalog", default="", help="catalogue; empty for none")

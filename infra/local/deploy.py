@@ -316,7 +316,9 @@ def _agreed(done: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--environment", required=True, help="of infra/settings")
     options = parser.parse_args(argv)
     cli.configure_logging()

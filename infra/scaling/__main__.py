@@ -97,7 +97,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     Raises:
         InputError: a size is no size.
     """
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], allow_abbrev=False
+    )
     parser.add_argument("--scenes", type=float, help="of one catalogue")
     parser.add_argument("--products", type=float, help="of one catalogue")
     parser.add_argument("--new_share", type=float, help="that the night brings, 0..1")
