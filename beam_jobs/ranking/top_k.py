@@ -91,7 +91,9 @@ def rank_blocks(
         ValueError: a vector is not finite, or scores could overflow.
     """
     workers = workers or Workers(1)
-    rows = max(1, min(scorer.query_rows, -(-scorer.n_queries // workers.n)))
+    # As many parts as threads, or a multiple, so that no thread waits for the last one.
+    turns = max(1, -(-scorer.n_queries // (scorer.query_rows * workers.n)))
+    rows = max(1, -(-scorer.n_queries // (turns * workers.n)))
     parts = [
         _Part(scorer, slice(at, min(at + rows, scorer.n_queries)), rule, excluded)
         for at in range(0, scorer.n_queries, rows)
