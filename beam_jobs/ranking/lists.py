@@ -130,13 +130,14 @@ class Lists:
         rounds, columns = np.divmod(place, width)
         for number in range(rounds.max() + 1):
             now = rounds == number
+            is_first = np.diff(queries[now], prepend=-1) > 0
             some = _Rows.scattered(
-                queries[now],
+                np.cumsum(is_first) - 1,
                 columns[now],
                 keys[now],
                 None if of_groups is None else of_groups[now],
             )
-            listed = np.unique(queries[now])
+            listed = queries[now][is_first]
             self._rows.put(listed, self._rows.at(listed).beside(some).cut(self._rule))
 
 
@@ -184,13 +185,12 @@ class _Rows:
     @classmethod
     def scattered(
         cls,
-        queries: np.ndarray,
+        rows: np.ndarray,
         columns: np.ndarray,
         keys: np.ndarray,
         groups: np.ndarray | None,
     ) -> _Rows:
-        """Of flat arrays, ascending by query; a row for each query that is there."""
-        rows = np.cumsum(np.r_[False, queries[1:] != queries[:-1]])
+        """Of flat arrays, ascending by row."""
         shape = (rows[-1] + 1, columns.max() + 1)
         found = cls(
             np.full(shape, END, np.int64),
