@@ -9,7 +9,7 @@ from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import BaseOperator, task_group
 
 from complete_the_look.assets import RANKINGS
-from complete_the_look.engines import Run, module_task
+from complete_the_look.engines import Run, warehouse_task
 from complete_the_look.settings import current_settings
 
 ASK = "ask_approval"
@@ -33,15 +33,12 @@ class ApprovalOperator(HITLBranchOperator):
 
 def stage_tables(run: Run) -> BaseOperator:
     """Lists and figures beside the published tables."""
-    return module_task(
+    return warehouse_task(
         "stage_tables",
         "beam_jobs.publish",
         run,
-        # Another process may have the DuckDB file open, and close it.
-        refusal_is_final=False,
         options={"warehouse": "{{ params.warehouse }}"},
         flags=["stage_only"],
-        pool=current_settings().pools.warehouse,
         doc_md="""Stage the date and check it; publish nothing.
 
 **If this fails**: a check refused the tables, `runs/<date>/checks.json` has rows that
@@ -83,14 +80,12 @@ Without an answer it is rejected after the setting `approval_wait_h`.
 
 def swap(run: Run) -> BaseOperator:
     """A staged date into the published tables."""
-    return module_task(
+    return warehouse_task(
         "swap",
         "beam_jobs.approve",
         run,
-        refusal_is_final=False,
         options={"by": _DECIDED_BY},
         outlets=[RANKINGS],
-        pool=current_settings().pools.warehouse,
         doc_md="""Check the staged date once more and swap it in, whole.
 
 **If this fails**: the line says whether the staging or the published date has changed
@@ -102,14 +97,12 @@ published; each is whole. To undo the last one:
 
 def drop_staged(run: Run) -> BaseOperator:
     """A staged date dropped."""
-    return module_task(
+    return warehouse_task(
         "drop_staged",
         "beam_jobs.approve",
         run,
-        refusal_is_final=False,
         options={"by": _DECIDED_BY},
         flags=["reject"],
-        pool=current_settings().pools.warehouse,
         doc_md="""Drop what is staged for the date.
 
 **If this fails**: nothing was published. Clear the task, or leave it: staging the date

@@ -177,6 +177,22 @@ def module_task(
     )
 
 
+def warehouse_task(
+    stage: str, module: str, run: Run, *, doc_md: str, **others: Any
+) -> ModuleOperator:
+    """A module that writes published tables or what waits to be, one at a time."""
+    return module_task(
+        stage,
+        module,
+        run,
+        doc_md=doc_md,
+        # Another process may have the DuckDB file open, and close it.
+        refusal_is_final=False,
+        pool=current_settings().pools.warehouse,
+        **others,
+    )
+
+
 def training_task(
     stage: str,
     module: str,

@@ -16,6 +16,7 @@ from complete_the_look.engines import (
     beam_task,
     module_task,
     training_task,
+    warehouse_task,
 )
 from complete_the_look.settings import current_settings
 
@@ -304,15 +305,12 @@ features are missing: clear from `extract_features`.""",
 
 def publish(run: Run, warehouse: Any) -> BaseOperator:
     """Lists and figures into the published tables."""
-    return module_task(
+    return warehouse_task(
         "publish",
         "beam_jobs.publish",
         run,
-        # Another process may have the DuckDB file open, and close it.
-        refusal_is_final=False,
         options={"warehouse": warehouse},
         outlets=[RANKINGS],
-        pool=current_settings().pools.warehouse,
         doc_md="""Stage, check, and replace the date in the published tables.
 
 **If this fails**: a check refused the tables, `runs/<date>/checks.json` has rows that
