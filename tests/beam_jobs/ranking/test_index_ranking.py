@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import dataclasses
 import pickle
 import shutil
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from absent_faiss import hide_faiss
 from ranked_root import (
     PRODUCTS,
     SCENES,
@@ -26,7 +26,7 @@ from ranked_root import (
 from small_root import RUN_DATE, pair_row
 
 from beam_jobs import rank_catalog
-from beam_jobs.ranking import index_transforms, product_index, recall
+from beam_jobs.ranking import index_transforms, recall
 from beam_jobs.ranking.filters import FilterRules
 from beam_jobs.ranking.gates import check_recall, manifest_of_recall, notes_of
 from beam_jobs.ranking.index_transforms import (
@@ -247,15 +247,7 @@ def test_model_without_query_vectors_has_no_index(tmp_path: Path, patch: Any) ->
 def test_absent_library_is_an_error_before_anything_is_done(
     root: Root, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    find = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "faiss":
-            raise ImportError("no module of that name")
-        return find(name, *rest)
-
-    product_index.faiss_library.cache_clear()
-    monkeypatch.setattr(builtins, "__import__", without)
+    hide_faiss(monkeypatch)
     before = sorted(root.path.glob("rankings/*"))
     with pytest.raises(InputError, match="--index needs FAISS"):
         run(root, "--index")

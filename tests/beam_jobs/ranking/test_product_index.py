@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
 import threading
-from typing import Any
 
 import numpy as np
 import pytest
+from absent_faiss import hide_faiss
 
-from beam_jobs.ranking import product_index
 from beam_jobs.ranking.index_search import search_block
 from beam_jobs.ranking.lists import ListRule, Ranking
 from beam_jobs.ranking.ordering import NOTHING
@@ -227,14 +225,6 @@ def test_no_queries_find_nothing() -> None:
 def test_library_that_is_absent_is_an_error_that_names_option_and_extra(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    find = builtins.__import__
-
-    def without(name: str, *rest: Any) -> Any:
-        if name == "faiss":
-            raise ImportError("no module of that name")
-        return find(name, *rest)
-
-    product_index.faiss_library.cache_clear()
-    monkeypatch.setattr(builtins, "__import__", without)
+    hide_faiss(monkeypatch)
     with pytest.raises(InputError, match=r"--index needs FAISS.*'\.\[index\]'"):
         faiss_library()
