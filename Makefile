@@ -76,6 +76,10 @@ run: $(VENV)/.ready ## Run one night, training and export, through Airflow, on t
 test: $(VENV)/.ready ## Run the tests
 	@$(BIN)/python -m pytest
 
+.PHONY: test-airflow
+test-airflow: $(VENV)/.ready ## Run the DAGs on a real Airflow with failures injected (half an hour)
+	@$(BIN)/python -m pytest -n0 -m standalone tests/standalone
+
 .PHONY: faults
 faults: $(VENV)/.ready ## Kill every job at ten moments, fuzz pictures, play bad hosts (20 minutes)
 	@KILL_MOMENTS=10 $(BIN)/python -m pytest tests/faults
