@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from etils import epath
 from kill_switch import Killed, KillSwitch
 from PIL import Image
+from runner_flags import ONE_WORKER, on_every_runner
 from synthetic_catalog import (
     CATEGORIES,
     ROWS,
@@ -37,8 +38,6 @@ from tfrecords_schema.records import TripletRecord, decode_triplet
 from tfrecords_schema.tfrecord_files import read_record, read_records
 
 DATE = "2026-11-22"
-ONE_WORKER = ("--direct_running_mode=in_memory",)
-TWO_WORKERS = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
 NAMES = {signature(name): name for name in [*CATEGORIES, *(r.scene for r in ROWS)]}
 
 
@@ -337,12 +336,13 @@ def test_bytes_do_not_depend_on_helper_processes(
     assert {"cut_unit", "make_shard"} <= set(asked)
 
 
-def test_bytes_are_the_same_in_another_root_with_two_workers_and_another_store(
-    dataset: Path, catalog: Path, tmp_path: Path
+@on_every_runner
+def test_bytes_are_the_same_in_another_root_on_another_runner_and_of_another_store(
+    dataset: Path, catalog: Path, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
     root = write_root(tmp_path / "it's run=[2]", pictured(), units=1)
 
-    again = build(root, catalog, *TWO_WORKERS)
+    again = build(root, catalog, *flags)
 
     assert again.name == dataset.name
     assert files_of(again) == files_of(dataset)

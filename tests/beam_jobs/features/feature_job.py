@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from etils import epath
 from PIL import Image
+from runner_flags import ONE_WORKER
 from small_root import (
     DATASET,
     DATE,
@@ -44,8 +45,6 @@ SIZE = (90, 120)
 ABOVE, BESIDE = PixelBox(0, 0, 90, 48), PixelBox(0, 0, 40, 120)
 PRODUCTS, SCENES = ("shoe-1", "shoe-2", "hat-1"), ("s1", "s2")
 PAIRS = (("s1", "shoe-1", ABOVE), ("s1", "hat-1", BESIDE), ("s2", "shoe-1", ABOVE))
-ONE_WORKER = ("--direct_running_mode=in_memory",)
-TWO_WORKERS = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
 
 
 def picture(name: str) -> bytes:

@@ -15,7 +15,6 @@ from feature_job import (
     PRODUCTS,
     SCENES,
     SIZE,
-    TWO_WORKERS,
     Network,
     files,
     forward,
@@ -30,6 +29,7 @@ from feature_job import (
     write_images,
 )
 from PIL import Image
+from runner_flags import TWO_WORKERS, on_every_runner
 from small_root import (
     DATASET,
     RUN_DATE,
@@ -225,13 +225,14 @@ def test_other_backbone_has_a_store_of_its_own(copied: Root, tmp_path: Path) -> 
     assert receipt.counts["cached"] == 0
 
 
-def test_two_workers_write_the_same_bytes(
-    extracted: Root, backbone: Path, tmp_path: Path
+@on_every_runner
+def test_every_runner_writes_the_same_bytes(
+    extracted: Root, backbone: Path, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
     other = Root.of(str(tmp_path / "other"))
     write_images(other, *reversed(PRODUCTS), *SCENES)
     write_data(other, PRODUCTS)
-    run(other, backbone, *TWO_WORKERS)
+    run(other, backbone, *flags)
     assert files(extracted.path / "features") == files(other.path / "features")
 
 

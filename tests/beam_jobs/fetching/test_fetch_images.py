@@ -16,6 +16,7 @@ import pytest
 from apache_beam.internal import pickler
 from etils import epath
 from image_server import ImageServer, body, in_turn, redirect, reset, serving, status
+from runner_flags import ONE_WORKER, on_every_runner
 from synthetic_catalog import path_of, picture, signature
 
 from beam_jobs import fetch_images
@@ -65,7 +66,7 @@ def run(root: Path, catalog: Path, host: str, *flags: str) -> None:
             f"--run_date={DATE}",
             f"--catalog={catalog}",
             f"--image_host={host}",
-            "--direct_running_mode=in_memory",
+            *ONE_WORKER,
             *QUICK,
             *flags,
         ]
@@ -283,8 +284,9 @@ def test_pictures_that_are_there_are_not_asked_for_when_their_host_moves(
 
 
 @pytest.mark.usefixtures("_small_units")
-def test_segment_has_the_same_bytes_with_one_and_two_workers(
-    server: ImageServer, tmp_path: Path
+@on_every_runner
+def test_segment_has_the_same_bytes_on_every_runner(
+    server: ImageServer, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
     names = [f"product {number}" for number in range(40)]
     serve_pictures(server, *names)
@@ -293,14 +295,7 @@ def test_segment_has_the_same_bytes_with_one_and_two_workers(
     catalog = write_catalog(tmp_path / "catalog", names)
 
     run(tmp_path / "one", catalog, server.url, "--lanes=2")
-    run(
-        tmp_path / "run=[2] it's",
-        catalog,
-        server.url,
-        "--lanes=2",
-        "--direct_running_mode=multi_threading",
-        "--direct_num_workers=2",
-    )
+    run(tmp_path / "run=[2] it's", catalog, server.url, "--lanes=2", *flags)
 
     assert contents(tmp_path / "one") == contents(tmp_path / "run=[2] it's")
     assert len(contents(tmp_path / "one")) == 3 * 11 + 1

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from etils import epath
 from filled_model import fill_weights
+from runner_flags import ONE_WORKER
 from small_root import (
     BACKBONE,
     DATE,
@@ -41,7 +42,6 @@ PRODUCTS = {
 COPIES = ("shoe-2", "shoe-7", "shoe-10")  # one picture, in three product blocks
 SCENES = [f"scene-{n}" for n in range(7)]
 TOP_K = 5
-ONE_WORKER = ("--direct_running_mode=in_memory",)
 
 
 def pooled(name: str) -> np.ndarray:
@@ -146,7 +146,7 @@ def make_root(path: Path, model: StyleModel) -> Root:
 
 def run(root: Root, *options: str, top_k: int = TOP_K) -> Receipt:
     arguments = [f"--root={root.path}", f"--run_date={DATE}", f"--top_k={top_k}"]
-    workers = any(option.startswith("--direct") for option in options)
+    workers = any(option.startswith(("--direct", "--runner")) for option in options)
     rank_catalog.main([*arguments, *options, *(() if workers else ONE_WORKER)])
     return root.receipt(RUN_DATE, Stage.RANK_CATALOG)
 

@@ -23,6 +23,7 @@ from ranked_root import (
     run,
     write_catalog,
 )
+from runner_flags import TWO_WORKERS
 from small_root import RUN_DATE, pair_row
 
 from beam_jobs import rank_catalog
@@ -201,8 +202,7 @@ def test_killed_run_ends_in_the_same_bytes_on_two_workers_and_makes_no_index_aga
         with pytest.raises(RuntimeError, match="killed"):
             run(copied, *FEW)
     monkeypatch.setattr(index_transforms, "build_index", killed)
-    two = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
-    run(copied, *FEW, *two)
+    run(copied, *FEW, *TWO_WORKERS)
     assert files(copied) == files(root)
 
 

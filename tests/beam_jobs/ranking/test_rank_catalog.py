@@ -36,6 +36,7 @@ from ranked_root import (
     shards,
     write_catalog,
 )
+from runner_flags import on_every_runner
 from small_root import (
     BACKBONE,
     DATASET,
@@ -191,15 +192,15 @@ def test_rerun_reuses_the_rankings_and_writes_nothing(copied: Root) -> None:
     assert files(copied) == before
 
 
-def test_killed_run_ends_in_the_same_bytes_on_two_workers(
-    copied: Root, monkeypatch: pytest.MonkeyPatch
+@on_every_runner
+def test_killed_run_ends_in_the_same_bytes_on_every_runner(
+    copied: Root, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...]
 ) -> None:
     in_small_blocks(monkeypatch)
     before = files(copied)
     (folder_of(copied) / storage.MANIFEST).unlink()
     (folder_of(copied) / "rankings-00099-of-00100.parquet").write_bytes(b"half a fi")
-    two_workers = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
-    assert not run(copied, *two_workers).reused
+    assert not run(copied, *flags).reused
     assert files(copied) == before
 
 
