@@ -19,8 +19,8 @@ import datetime
 from typing import Any
 
 from airflow.sdk import DAG, Param, task, task_group
-from complete_the_look import approval, stages
-from complete_the_look.dates import dates_between
+from complete_the_look import approval, export_stages, prepare_stages
+from complete_the_look.dates import START, dates_between
 from complete_the_look.engines import Run
 from complete_the_look.failures import deadline, default_args
 from complete_the_look.params import DATE, place_params, prepare_params
@@ -33,7 +33,7 @@ with DAG(
     description="Catalogue × past dates → staged tables → approval → swap",
     doc_md=__doc__,
     schedule=None,
-    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    start_date=START,
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=datetime.timedelta(hours=72 + settings.approval_wait_h),
@@ -77,8 +77,8 @@ the DAG again with another.""",
         """Everything of a date up to tables that wait."""
         run = Run(run_date=run_date)
         (
-            stages.prepare(run_date=run_date)
-            >> stages.rank_catalog(run, rank_with="{{ params.rank_with }}")
+            prepare_stages.prepare(run_date=run_date)
+            >> export_stages.rank_catalog(run, rank_with="{{ params.rank_with }}")
             >> approval.stage_tables(run)
         )
 
@@ -86,12 +86,12 @@ the DAG again with another.""",
     def publish_date(run_date: Any) -> None:
         """Swap a date in, and write its report."""
         run = Run(run_date=run_date)
-        approval.swap(run) >> stages.report(run, "{{ params.warehouse }}")
+        approval.swap(run) >> export_stages.report(run, "{{ params.warehouse }}")
 
     dates = list_dates()
     asked = approval.ask_approval(approve="swap", reject="drop_staged")
     (
-        stages.preflight(
+        prepare_stages.preflight(
             "backfill_catalog",
             last,
             catalog="{{ params.catalog }}",

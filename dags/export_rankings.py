@@ -14,9 +14,9 @@ import datetime
 from typing import Any
 
 from airflow.sdk import DAG, Param, task, task_group
-from complete_the_look import stages
+from complete_the_look import export_stages, prepare_stages
 from complete_the_look.assets import CATALOG, CHAMPION
-from complete_the_look.dates import Event, exports_of, to_prepare, to_rank
+from complete_the_look.dates import START, Event, exports_of, to_prepare, to_rank
 from complete_the_look.engines import Run
 from complete_the_look.failures import deadline, default_args
 from complete_the_look.params import DATE, place_params, prepare_params
@@ -29,7 +29,7 @@ with DAG(
     description="Champion and catalogue → rankings → published tables → report",
     doc_md=__doc__,
     schedule=CHAMPION | CATALOG,
-    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    start_date=START,
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=datetime.timedelta(hours=24),
@@ -96,15 +96,17 @@ line says which. Trigger the DAG by hand with the parameters set.""",
         """Rank a date, publish it and write its report."""
         run = Run(root, run_date)
         (
-            stages.rank_catalog(run)
-            >> stages.publish(run, warehouse)
-            >> stages.report(run, warehouse)
+            export_stages.rank_catalog(run)
+            >> export_stages.publish(run, warehouse)
+            >> export_stages.report(run, warehouse)
         )
 
     unprepared, dates = list_unprepared(), list_dates()
     (
-        stages.preflight("export_rankings", dated, warehouse="{{ params.warehouse }}")
+        prepare_stages.preflight(
+            "export_rankings", dated, warehouse="{{ params.warehouse }}"
+        )
         >> [unprepared, dates]
     )
-    prepared = stages.prepare.expand_kwargs(unprepared)
+    prepared = prepare_stages.prepare.expand_kwargs(unprepared)
     prepared >> export.expand_kwargs(dates)

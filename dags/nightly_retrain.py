@@ -15,7 +15,8 @@ from __future__ import annotations
 import datetime
 
 from airflow.sdk import DAG, Param, task_group
-from complete_the_look import stages
+from complete_the_look import prepare_stages, train_stages
+from complete_the_look.dates import START
 from complete_the_look.engines import Run
 from complete_the_look.failures import deadline, default_args
 from complete_the_look.params import place_params, prepare_params
@@ -28,7 +29,7 @@ with DAG(
     description="Catalogue → data set → model → gate → champion",
     doc_md=__doc__,
     schedule=settings.schedule,
-    start_date=datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC),
+    start_date=START,
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=datetime.timedelta(hours=24),
@@ -54,22 +55,22 @@ with DAG(
     def learn() -> None:
         """Train a model, and make it the champion if it is fit to be."""
         (
-            stages.train(run)
-            >> stages.evaluate(run)
-            >> stages.gate(run)
-            >> stages.promote(run)
+            train_stages.train(run)
+            >> train_stages.evaluate(run)
+            >> train_stages.gate(run)
+            >> train_stages.promote(run)
         )
 
     (
-        stages.preflight(
+        prepare_stages.preflight(
             "nightly_retrain",
             run,
             catalog="{{ params.catalog }}",
             domain="{{ params.domain }}",
             warehouse="{{ params.warehouse }}",
         )
-        >> stages.prepare()
-        >> stages.what_is_new(run)
+        >> prepare_stages.prepare()
+        >> train_stages.what_is_new(run)
         >> learn()
-        >> stages.offer_catalog(run)
+        >> train_stages.offer_catalog(run)
     )

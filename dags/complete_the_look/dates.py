@@ -10,6 +10,9 @@ from typing import Any
 
 from complete_the_look.environment import PLACE
 
+START = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
+"""Airflow calls a run of an earlier logical date a success without running a task."""
+
 MAX_DATES = 366
 """Of one backfill: a typing error in a year should not rank for a month."""
 

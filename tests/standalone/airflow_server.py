@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +26,25 @@ _ANSWER_S = 300  # the server is of one worker, and the jobs take the cores
 _STATES_THAT_END = ("success", "failed")
 
 
-def write_settings(folder: Path, **changes: Any) -> Path:
-    """Settings of one machine whose interpreter runs stubs for some roots."""
+def write_settings(folder: Path, root: Path, *, deadline_h: float) -> Path:
+    """Settings of one machine whose interpreter runs stubs for some roots.
+
+    Args:
+        folder: for the file.
+        root: of runs that name none, such as those of the schedule.
+        deadline_h: of every run.
+    """
     settings = yaml.safe_load((PROJECT / "infra/settings/local.yaml").read_text())
-    settings["root"] = str(folder / "root")
+    settings["root"] = settings["catalog"]["uri"] = str(root)
     settings["python"] = str(interpreter(folder))
-    settings["catalog"]["uri"] = str(folder / "catalog")
+    settings["schedule"] = "0 2 1 * *"
     settings["retries"] = {"count": 2, "delay_min": 0.05, "max_delay_min": 0.1}
-    settings["alerts"]["deadline_h"] = 12
+    settings["alerts"] |= {
+        "deadline_h": deadline_h,
+        "email": ["on-call@example.com"],
+    }
     path = folder / "settings.yaml"
-    path.write_text(yaml.safe_dump({**settings, **changes}))
+    path.write_text(yaml.safe_dump(settings))
     return path
 
 
@@ -70,10 +79,26 @@ class Server:
         log: what it has said.
     """
 
-    def __init__(self, url: str, log: Path) -> None:
+    def __init__(self, url: str, log: Path, environment: Mapping[str, str]) -> None:
         self.url = url
         self.log = log
+        self._environment = environment
         self._token = ""
+
+    def airflow(self, *arguments: str) -> None:
+        """Run Airflow's command line.
+
+        Raises:
+            AssertionError: it failed.
+        """
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *arguments],
+            env={**self._environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
     def call(self, method: str, path: str, body: Any = None) -> Any:
         """Ask the REST API."""
@@ -125,6 +150,18 @@ class Server:
             for ti in self.call("GET", path)["task_instances"]
         }
 
+    def questions(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """What a run has asked people."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/hitlDetails"
+        found: list[dict[str, Any]] = self.call("GET", path)["hitl_details"]
+        return found
+
+    def answer(self, dag_id: str, run_id: str, task_id: str, option: str) -> None:
+        """Answer as a person would."""
+        path = f"/api/v2/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}"
+        answer = {"chosen_options": [option], "params_input": {}}
+        self.call("PATCH", f"{path}/-1/hitlDetails", answer)
+
     def wait(self, what: str, found: Callable[[], Any], *, minutes: float = 30) -> Any:
         """Poll until something is found.
 
@@ -161,13 +198,17 @@ class Server:
 
 
 @contextlib.contextmanager
-def standalone(folder: Path, settings: Path) -> Iterator[Server]:
+def standalone(folder: Path, settings: Path, *, mail_port: int) -> Iterator[Server]:
     """Airflow with all its processes for as long as the context lasts."""
     ports = _free_ports(4)
     environment = airflow_environment(settings, folder / "airflow") | {
         "AIRFLOW__API__PORT": str(ports[0]),
         "AIRFLOW__API__BASE_URL": f"http://localhost:{ports[0]}",
         "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW_CONN_SMTP_DEFAULT": (
+            f"smtp://localhost:{mail_port}/?disable_ssl=true&disable_tls=true"
+            "&from_email=airflow%40example.com"
+        ),
         # Nothing is killed or given up because the machine is slow.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "120",
         "AIRFLOW__SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "1200",
@@ -194,7 +235,7 @@ def standalone(folder: Path, settings: Path) -> Iterator[Server]:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    server = Server(f"http://localhost:{ports[0]}", log)
+    server = Server(f"http://localhost:{ports[0]}", log, environment)
     try:
         server.wait("Airflow", lambda: _is_up(server, process), minutes=_START_S / 60)
         yield server
