@@ -24,11 +24,15 @@ RETRY ?=
 NEGATIVES ?=
 BASELINE ?=
 WAREHOUSE ?=
+TOP_K ?=
+FILTERS ?=
+ATTRIBUTES ?=
+INDEX ?=
 ONLY ?=
 ENV ?=
 # They reach the commands through the environment, so that nothing in them is ever run.
 export DATA BACKBONE ROOT RUN_DATE PRESET IMAGE_HOST ALLOW_HOSTS CONTACT RETRY
-export NEGATIVES BASELINE WAREHOUSE ONLY ENV
+export NEGATIVES BASELINE WAREHOUSE TOP_K FILTERS ATTRIBUTES INDEX ONLY ENV
 
 .PHONY: help
 help: ## List the targets and their options
@@ -45,7 +49,11 @@ help: ## List the targets and their options
 	  '  RETRY=<retryable|failed|none>  failed pictures to ask for again (default: retryable)' \
 	  '  NEGATIVES=<uniform|popularity|hard>  how negatives are drawn (default: uniform)' \
 	  '  BASELINE=<previous|none|version>  what the data set is compared with (default: previous)' \
-	  '  WAREHOUSE=<file.duckdb|bigquery://project/dataset>  where the tables are published (default: ROOT/warehouse.duckdb)'
+	  '  WAREHOUSE=<file.duckdb|bigquery://project/dataset>  where the tables are published (default: ROOT/warehouse.duckdb)' \
+	  '  TOP_K=<number>      products of a list (default: 20)' \
+	  '  FILTERS=<file>      rules of what lists may hold (default: none)' \
+	  '  ATTRIBUTES=<table>  prices, markets and stock that the rules look at (default: none)' \
+	  '  INDEX=<yes|no>      whether lists are approximate (default: no)'
 
 $(UV): infra/local/uv.txt
 	@python="$${PYTHON:-$$(sh infra/local/find_python.sh)}" && [ -n "$$python" ] && \
@@ -70,7 +78,8 @@ run: $(VENV)/.ready ## Run one night, training and export, through Airflow, on t
 	  --root "$$ROOT" --run-date "$$RUN_DATE" --preset "$$PRESET" \
 	  --image-host "$$IMAGE_HOST" --allow-hosts "$$ALLOW_HOSTS" --contact "$$CONTACT" \
 	  --retry "$$RETRY" --negatives "$$NEGATIVES" --baseline "$$BASELINE" \
-	  --warehouse "$$WAREHOUSE"
+	  --warehouse "$$WAREHOUSE" --top-k "$$TOP_K" --filters "$$FILTERS" \
+	  --attributes "$$ATTRIBUTES" --index "$$INDEX"
 
 .PHONY: test
 test: $(VENV)/.ready ## Run the tests

@@ -23,7 +23,12 @@ from complete_the_look import approval, export_stages, prepare_stages
 from complete_the_look.dates import START, dates_between
 from complete_the_look.engines import Run
 from complete_the_look.failures import deadline, default_args
-from complete_the_look.params import DATE, place_params, prepare_params
+from complete_the_look.params import (
+    DATE,
+    place_params,
+    prepare_params,
+    ranking_params,
+)
 from complete_the_look.settings import current_settings
 
 settings = current_settings()
@@ -45,6 +50,7 @@ with DAG(
     params={
         **place_params(settings),
         **prepare_params(settings),
+        **ranking_params(settings),
         "first_date": Param(
             type="string", pattern=f"^{DATE}$", description="First date to publish"
         ),
@@ -97,6 +103,8 @@ the DAG again with another.""",
             catalog="{{ params.catalog }}",
             domain="{{ params.domain }}",
             warehouse="{{ params.warehouse }}",
+            filters="{{ params.filters }}",
+            attributes="{{ params.attributes }}",
         )
         >> dates
     )

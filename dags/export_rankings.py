@@ -19,7 +19,12 @@ from complete_the_look.assets import CATALOG, CHAMPION
 from complete_the_look.dates import START, Event, exports_of, to_prepare, to_rank
 from complete_the_look.engines import Run
 from complete_the_look.failures import deadline, default_args
-from complete_the_look.params import DATE, place_params, prepare_params
+from complete_the_look.params import (
+    DATE,
+    place_params,
+    prepare_params,
+    ranking_params,
+)
 from complete_the_look.settings import current_settings
 
 settings = current_settings()
@@ -41,6 +46,7 @@ with DAG(
     params={
         **place_params(settings),
         **prepare_params(settings),
+        **ranking_params(settings),
         "run_date": Param(
             "",
             type="string",
@@ -104,7 +110,11 @@ line says which. Trigger the DAG by hand with the parameters set.""",
     unprepared, dates = list_unprepared(), list_dates()
     (
         prepare_stages.preflight(
-            "export_rankings", dated, warehouse="{{ params.warehouse }}"
+            "export_rankings",
+            dated,
+            warehouse="{{ params.warehouse }}",
+            filters="{{ params.filters }}",
+            attributes="{{ params.attributes }}",
         )
         >> [unprepared, dates]
     )

@@ -35,6 +35,7 @@ from beam_jobs.preflight.local_checks import (
     check_warehouse_file,
     space_folders,
 )
+from beam_jobs.ranking.ranking_options import read_list_rules
 from tfrecords_schema import cli
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root, parse_run_date
@@ -54,6 +55,8 @@ def findings(options: argparse.Namespace, told: Told) -> Iterator[Finding]:
     if is_reachable:
         yield from check_dates(root, run_date, told, today=_today())
     yield _warehouse(root, options.warehouse, told)
+    if options.filters or options.attributes:
+        yield _rules(options.filters, options.attributes, told)
     if told.value("beam.dataflow") or told.value("training.vertex"):
         yield from _services(told)
     needed = 0.0
@@ -101,6 +104,15 @@ def _warehouse(root: Root, address: str, told: Told) -> Finding:
     if isinstance(client, Finding):
         return client
     return google_checks.check_bigquery(address, told, client=client)
+
+
+def _rules(filters: str, attributes: str, told: Told) -> Finding:
+    try:
+        read_list_rules(filters, attributes)
+    except InputError as error:
+        where = f"ranking.filters and ranking.attributes of {told.file}"
+        return Finding("rules of lists", f"{error}; see {where}", ok=False)
+    return Finding("rules of lists", f"can be read: {filters}")
 
 
 def _services(told: Told) -> Iterator[Finding]:
@@ -161,6 +173,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--catalog", default="", help="catalogue; empty for none")
     parser.add_argument("--domain", default="fashion", help="fashion or home")
     parser.add_argument("--warehouse", default="", help="as of beam_jobs.publish")
+    parser.add_argument("--filters", default="", help="as of beam_jobs.rank_catalog")
+    parser.add_argument("--attributes", default="", help="likewise")
     parser.add_argument("--settings", required=True, help="JSON of the DAGs' settings")
     options = parser.parse_args(argv)
     cli.configure_logging()

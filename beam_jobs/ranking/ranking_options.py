@@ -51,7 +51,10 @@ class RankCatalogOptions(PipelineOptions):
         )
         parser.add_argument(
             "--index",
-            action="store_true",
+            nargs="?",
+            const="yes",
+            default="no",
+            choices=["yes", "no"],
             help="rank approximately, by indexes of the products (needs the extra "
             "`index`)",
         )
@@ -112,17 +115,7 @@ def read_wanted(options: RankCatalogOptions) -> Wanted:
         raise InputError(f"--top_k {options.top_k} is not in 1..{MAX_TOP_K}")
     _check_share("min_coverage", options.min_coverage)
     index = _read_index(options)
-    rules = read_rules(options.filters)
-    if rules.needs_attributes and not options.attributes:
-        raise InputError(
-            f"--filters {options.filters} looks at attributes of products (market, "
-            "available, price); name their table with --attributes"
-        )
-    if options.attributes and not rules.needs_attributes:
-        raise InputError(
-            f"--attributes {options.attributes}: no rule of --filters looks at them"
-        )
-    attributes = read_attributes(options.attributes) if options.attributes else None
+    rules, attributes = read_list_rules(options.filters, options.attributes)
     if attributes is not None and attributes.rejections:
         log.warning(
             "--attributes: %d of %d rows rejected, such as %s",
@@ -140,8 +133,33 @@ def read_wanted(options: RankCatalogOptions) -> Wanted:
     )
 
 
+def read_list_rules(
+    filters: str | None, attributes: str | None
+) -> tuple[FilterRules, Attributes | None]:
+    """The rules of lists, and the table that they look at.
+
+    Args:
+        filters: file of the rules; empty or None for none.
+        attributes: the table; likewise.
+
+    Raises:
+        InputError: either cannot be read, or one needs the other.
+    """
+    rules = read_rules(filters)
+    if rules.needs_attributes and not attributes:
+        raise InputError(
+            f"--filters {filters} looks at attributes of products (market, "
+            "available, price); name their table with --attributes"
+        )
+    if attributes and not rules.needs_attributes:
+        raise InputError(
+            f"--attributes {attributes}: no rule of --filters looks at them"
+        )
+    return rules, read_attributes(attributes) if attributes else None
+
+
 def _read_index(options: RankCatalogOptions) -> IndexRule | None:
-    if not options.index:
+    if options.index == "no":
         for name in ("index_probes", "min_recall"):
             value = getattr(options, name)
             if value is not None:

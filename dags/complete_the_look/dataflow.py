@@ -29,7 +29,7 @@ from complete_the_look.job_names import job_name
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from complete_the_look.environment import Dataflow
+    from complete_the_look.engine_settings import Dataflow
 
 
 def place_options(dataflow: Dataflow) -> dict[str, Any]:

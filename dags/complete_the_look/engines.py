@@ -17,7 +17,7 @@ from airflow.providers.apache.beam.operators.beam import (
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperator, TriggerRule
 
-from complete_the_look.environment import Engine
+from complete_the_look.engine_settings import Engine
 from complete_the_look.failures import RetryByKind
 from complete_the_look.settings import current_settings
 

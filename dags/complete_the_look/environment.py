@@ -3,27 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import enum
 import sys
 from typing import Annotated
 
+from complete_the_look.engine_settings import Beam, Training
 from complete_the_look.schema import Limits
 
 # A place on this machine or in a store; every task has a working directory of its own.
 PLACE = r"(/|[a-z][a-z0-9+.-]*://).+"
-_GCS = r"gs://[a-z0-9][a-z0-9._-]+(/.*)?"
-_PROJECT_ID = r"[a-z][a-z0-9-]{4,28}[a-z0-9]"
-_REGION = r"[a-z]+-[a-z]+\d+"
-_ACCOUNT = r"|[a-z0-9-]+@[a-z0-9-]+\.iam\.gserviceaccount\.com"
-_IMAGE = r"[\w.:/@-]+"
-
-
-class Engine(enum.StrEnum):
-    """What runs the training."""
-
-    PROCESS = "process"
-    VERTEX = "vertex"
-    KUBERNETES = "kubernetes"
+MAX_TOP_K = 1000  # what `beam_jobs.rank_catalog` takes
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -46,112 +34,20 @@ class Catalog:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Dataflow:
-    """Where Beam jobs run when the runner is Dataflow.
+class Ranking:
+    """What lists hold, where a run's parameters do not say otherwise.
 
     Attributes:
-        project: of Google Cloud.
-        region: of the workers.
-        temp_location: folder for staged files.
-        service_account: of the workers; empty for the project's default.
-        worker_image: container with the project's code.
-        machine_type: of a worker.
-        max_workers: of one job.
-        subnetwork: of the workers; empty for the default network.
-        poll_s: between two looks at a job.
+        top_k: products of a list.
+        filters: file of rules; empty for none.
+        attributes: table that the rules look at; empty for none.
+        index: whether lists are approximate, by indexes of the products.
     """
 
-    project: Annotated[str, Limits(matches=_PROJECT_ID)]
-    region: Annotated[str, Limits(matches=_REGION)]
-    temp_location: Annotated[str, Limits(matches=_GCS)]
-    service_account: Annotated[str, Limits(matches=_ACCOUNT)]
-    worker_image: Annotated[str, Limits(matches=_IMAGE)]
-    machine_type: Annotated[str, Limits(matches=r"[a-z0-9-]+")]
-    max_workers: Annotated[int, Limits(at_least=1, at_most=4000)]
-    subnetwork: Annotated[
-        str, Limits(matches=r"|(https://.+/)?regions/.+/subnetworks/.+")
-    ]
-    poll_s: Annotated[int, Limits(at_least=5, at_most=600)]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Beam:
-    """How Beam jobs run.
-
-    Attributes:
-        runner: Beam's name of it.
-        dataflow: for `DataflowRunner`; else null.
-    """
-
-    runner: Annotated[str, Limits(matches=r"\w+")]
-    dataflow: Dataflow | None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Vertex:
-    """A Vertex AI custom job.
-
-    Attributes:
-        project: of Google Cloud.
-        region: of the machines.
-        staging_bucket: Vertex AI's own files.
-        image: container with the project's code and CUDA.
-        service_account: of the job; empty for the project's default.
-        machine_type: of a replica.
-        accelerator_type: Vertex AI's name of the GPU.
-        accelerators: GPUs of a replica.
-        replicas: machines.
-        poll_s: between two looks at the job.
-    """
-
-    project: Annotated[str, Limits(matches=_PROJECT_ID)]
-    region: Annotated[str, Limits(matches=_REGION)]
-    staging_bucket: Annotated[str, Limits(matches=_GCS)]
-    image: Annotated[str, Limits(matches=_IMAGE)]
-    service_account: Annotated[str, Limits(matches=_ACCOUNT)]
-    machine_type: Annotated[str, Limits(matches=r"[a-z0-9-]+")]
-    accelerator_type: Annotated[str, Limits(matches=r"[A-Z0-9_]+")]
-    accelerators: Annotated[int, Limits(at_least=1, at_most=16)]
-    replicas: Annotated[int, Limits(at_least=1, at_most=64)]
-    poll_s: Annotated[int, Limits(at_least=5, at_most=600)]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Kubernetes:
-    """One pod with GPUs.
-
-    Attributes:
-        namespace: of the pod.
-        image: container with the project's code and CUDA.
-        service_account: of the pod.
-        gpus: of the pod.
-        memory: of the pod, in Kubernetes' form.
-        cpu: of the pod, in Kubernetes' form.
-        node_selector: labels of the nodes.
-    """
-
-    namespace: Annotated[str, Limits(matches=r"[a-z0-9-]+")]
-    image: Annotated[str, Limits(matches=_IMAGE)]
-    service_account: Annotated[str, Limits(matches=r"[a-z0-9-]+")]
-    gpus: Annotated[int, Limits(at_least=0, at_most=16)]
-    memory: Annotated[str, Limits(matches=r"\d+(Mi|Gi)")]
-    cpu: Annotated[str, Limits(matches=r"\d+m?")]
-    node_selector: dict[str, str]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Training:
-    """What runs the training.
-
-    Attributes:
-        engine: which of them.
-        vertex: for `vertex`; else null.
-        kubernetes: for `kubernetes`; else null.
-    """
-
-    engine: Engine
-    vertex: Vertex | None
-    kubernetes: Kubernetes | None
+    top_k: Annotated[int, Limits(at_least=1, at_most=MAX_TOP_K)]
+    filters: Annotated[str, Limits(matches=f"|{PLACE}")]
+    attributes: Annotated[str, Limits(matches=f"|{PLACE}")]
+    index: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -253,6 +149,7 @@ class Settings:
         catalog: of the nightly runs.
         beam: how Beam jobs run.
         training: what runs the training.
+        ranking: what lists hold.
         retries: of tasks.
         pools: of tasks.
         alerts: whom to tell.
@@ -269,6 +166,7 @@ class Settings:
     catalog: Catalog
     beam: Beam
     training: Training
+    ranking: Ranking
     retries: Retries
     pools: Pools
     alerts: Alerts

@@ -21,7 +21,13 @@ def rank_catalog(run: Run, **options: Any) -> BaseOperator:
         "rank_catalog",
         run,
         timeout_h=6,
-        options=options,
+        options={
+            "top_k": "{{ params.top_k }}",
+            "filters": "{{ params.filters }}",
+            "attributes": "{{ params.attributes }}",
+            "index": "{{ 'yes' if params.index else 'no' }}",
+            **options,
+        },
         # Where nothing had to be prepared, what comes before was skipped.
         trigger_rule=TriggerRule.NONE_FAILED,
         inlets=[CHAMPION, DATASET],
@@ -30,7 +36,9 @@ def rank_catalog(run: Run, **options: Any) -> BaseOperator:
 **If this fails**: a champion of another backbone needs that backbone's features.
 Trigger a new run of the date with the `backbone` parameter set to the champion's. Where
 too few queries have an answer, `rejections.parquet` of the ranking says why; most often
-features are missing: clear from `extract_features`.""",
+features are missing: clear from `extract_features`. Rules that cannot be read, and an
+index that finds too little, are told with their option: trigger the date again with
+another `filters`, `attributes` or `index`.""",
     )
 
 

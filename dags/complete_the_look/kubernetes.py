@@ -14,7 +14,7 @@ from complete_the_look.schema import SettingsError
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
-    from complete_the_look.environment import Kubernetes
+    from complete_the_look.engine_settings import Kubernetes
 
 
 def pod_task(

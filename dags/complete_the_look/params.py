@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from airflow.sdk import Param
 
-from complete_the_look.environment import PLACE, Settings
+from complete_the_look.environment import MAX_TOP_K, PLACE, Settings
 
 DATE = r"\d{4}-\d{2}-\d{2}"
 
@@ -90,5 +90,37 @@ def prepare_params(settings: Settings) -> dict[str, Param]:
             # A name, or a file by its absolute path.
             pattern=r"^\w+$|^(/|[a-z0-9]+://).+\.keras$",
             description="keras.applications model, or a .keras backbone file",
+        ),
+    }
+
+
+def ranking_params(settings: Settings) -> dict[str, Param]:
+    """What lists hold."""
+    ranking = settings.ranking
+    return {
+        "top_k": Param(
+            ranking.top_k,
+            type="integer",
+            minimum=1,
+            maximum=MAX_TOP_K,
+            description="Products of a list",
+        ),
+        "filters": Param(
+            ranking.filters,
+            type="string",
+            pattern=f"^({PLACE})?$",
+            description="File of rules of what lists may hold; empty for none",
+        ),
+        "attributes": Param(
+            ranking.attributes,
+            type="string",
+            pattern=f"^({PLACE})?$",
+            description="Table of products' attributes that the rules look at; empty "
+            "for none",
+        ),
+        "index": Param(
+            ranking.index,
+            type="boolean",
+            description="Whether lists are approximate, by indexes of the products",
         ),
     }

@@ -80,6 +80,10 @@ def _value(hint: Any, value: Any, *, file: str, key: str) -> Any:
         return kind(_text(value, Limits(choices=[*kind]), where=where))
     if kind is str:
         return _text(value, limits, where=where)
+    if kind is bool:
+        if not isinstance(value, bool):
+            raise SettingsError(f"{where} is {value!r}, and must be true or false")
+        return value
     return _number(kind, value, limits, where=where)
 
 

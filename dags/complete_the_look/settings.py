@@ -15,7 +15,8 @@ from typing import Any
 
 import yaml
 
-from complete_the_look.environment import Engine, Settings
+from complete_the_look.engine_settings import Engine
+from complete_the_look.environment import Settings
 from complete_the_look.schema import SettingsError, build
 
 VARIABLE = "COMPLETE_THE_LOOK_SETTINGS"
@@ -64,15 +65,22 @@ def read_settings(path: Path) -> Settings:
     return settings
 
 
+_PLACES = {"catalog": {"uri"}, "ranking": {"filters", "attributes"}}
+
+
 def _placed(content: dict[str, Any]) -> dict[str, Any]:
     """Paths in the repository made whole, as tasks have folders of their own."""
     placed = {
         key: _whole(value) if key in ("root", "python") else value
         for key, value in content.items()
     }
-    catalog = content.get("catalog")
-    if isinstance(catalog, dict) and "uri" in catalog:
-        placed["catalog"] = {**catalog, "uri": _whole(catalog["uri"])}
+    for part, keys in _PLACES.items():
+        values = content.get(part)
+        if isinstance(values, dict):
+            placed[part] = {
+                key: _whole(value) if key in keys else value
+                for key, value in values.items()
+            }
     return placed
 
 

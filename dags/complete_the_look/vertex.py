@@ -18,7 +18,7 @@ from complete_the_look.job_names import job_name
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
-    from complete_the_look.environment import Vertex
+    from complete_the_look.engine_settings import Vertex
 
 _ACTIVE = ("PENDING", "RUNNING", "PAUSED")
 _CONNECTION = "google_cloud_default"

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 from airflow.sdk import DagRunState, timezone
 from airflow.utils.cli import get_bagged_dag
 
 
-def run(dag_id: str, run_date: str, conf: dict[str, str]) -> bool:
+def run(dag_id: str, run_date: str, conf: dict[str, Any]) -> bool:
     """Run a DAG for a date; whether it succeeded."""
     dag = get_bagged_dag(bundle_names=None, dag_id=dag_id)
     dag_run = dag.test(logical_date=timezone.parse(run_date), run_conf=conf)

@@ -13,8 +13,9 @@ import datetime
 import json
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -31,6 +32,7 @@ from tfrecords_schema.layout import Root, Stage, parse_run_date
 from trainer.presets import Preset, parse_preset
 
 AIRFLOW_HOME = PROJECT / ".airflow"
+RANKING_PARAMETERS = {"top_k", "filters", "attributes", "index"}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -85,10 +87,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--warehouse", default="", help="DuckDB file, or bigquery://project/dataset"
     )
+    parser.add_argument("--top-k", default="", help="products of a list")
+    parser.add_argument("--filters", default="", help="file of rules of the lists")
+    parser.add_argument(
+        "--attributes", default="", help="table of attributes that the rules look at"
+    )
+    parser.add_argument("--index", default="", help="yes for approximate lists, or no")
     return parser
 
 
-def given_parameters(arguments: argparse.Namespace) -> dict[str, str]:
+def given_parameters(arguments: argparse.Namespace) -> dict[str, Any]:
     """The parameters of the DAG that were given; it knows what the others are.
 
     Raises:
@@ -96,6 +104,7 @@ def given_parameters(arguments: argparse.Namespace) -> dict[str, str]:
     """
     _check_choice("RETRY", arguments.retry, Retry)
     _check_choice("NEGATIVES", arguments.negatives, Strategy)
+    _check_choice("INDEX", arguments.index, ("yes", "no"))
     parameters = {
         "allow_hosts": arguments.allow_hosts,
         "contact": arguments.contact,
@@ -104,6 +113,10 @@ def given_parameters(arguments: argparse.Namespace) -> dict[str, str]:
         "validation_baseline": arguments.baseline,
         # Tasks run in another folder.
         "warehouse": absolute_address(arguments.warehouse),
+        "filters": _absolute(arguments.filters),
+        "attributes": _absolute(arguments.attributes),
+        "top_k": _whole_number("TOP_K", arguments.top_k),
+        "index": arguments.index == "yes",
     }
     return {name: value for name, value in parameters.items() if value}
 
@@ -111,6 +124,17 @@ def given_parameters(arguments: argparse.Namespace) -> dict[str, str]:
 def _check_choice(option: str, value: str, choices: Iterable[str]) -> None:
     if value and value not in list(choices):
         raise InputError(f"{option}={value} is not one of {', '.join(choices)}")
+
+
+def _whole_number(option: str, value: str) -> int | None:
+    if value and not value.isdecimal():
+        raise InputError(f"{option}={value} is not a whole number")
+    return int(value) if value else None
+
+
+def _absolute(place: str) -> str:
+    """A file's path made whole; a store's address as it is."""
+    return str(Path(place).resolve()) if place and "://" not in place else place
 
 
 def _today() -> str:
@@ -159,7 +183,7 @@ def _write_settings(root: Path, run_date: datetime.date) -> Path:
 
 
 def _run_dags(
-    conf: dict[str, str], run_date: datetime.date, environment: dict[str, str]
+    conf: dict[str, Any], run_date: datetime.date, environment: dict[str, str]
 ) -> None:
     """Train, then export, showing the stages of both.
 
@@ -172,11 +196,15 @@ def _run_dags(
     runs = Path(conf["root"]) / "runs" / run_date.isoformat()
     runs.mkdir(parents=True, exist_ok=True)
     date, log_path = run_date.isoformat(), runs / "airflow.log"
-    exported = conf.keys() & {"root", "catalog", "domain", "image_host", "warehouse"}
+    exported = conf.keys() & {
+        *("root", "catalog", "domain", "image_host", "warehouse"),
+        *RANKING_PARAMETERS,
+    }
+    trained = conf.keys() - RANKING_PARAMETERS
     runs_of = [
         # A person who asks for a night gets one, also where nothing is new.
-        ("nightly_retrain", date, {**conf, "skip_unchanged": "never"}),
-        ("export_rankings", date, {name: conf[name] for name in sorted(exported)}),
+        ("nightly_retrain", date, {**_only(conf, trained), "skip_unchanged": "never"}),
+        ("export_rankings", date, _only(conf, exported)),
     ]
     command = [sys.executable, "-m", "infra.local.dag_runs", json.dumps(runs_of)]
     print(f"Run of {run_date}; full log in {log_path}", flush=True)
@@ -205,6 +233,10 @@ def _run_dags(
     if process.returncode or progress.failed:
         progress.show_failure()
         raise InputError(f"the run failed; the full log is in {log_path}")
+
+
+def _only(conf: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: conf[name] for name in sorted(names)}
 
 
 def _say_where(root: Root, run_date: datetime.date) -> None:

@@ -6,6 +6,9 @@ import re
 from typing import Any
 
 import pytest
+from complete_the_look.environment import MAX_TOP_K
+
+from beam_jobs.ranking import ranking_options
 
 
 @pytest.fixture
@@ -42,6 +45,23 @@ def test_export_ranks_where_nothing_had_to_be_prepared(export: dict[str, Any]) -
     assert upstream(export, "fetch_images") == ["list_unprepared"]
     # A mapped group without dates is skipped.
     assert export["tasks"]["rank_catalog"]["trigger_rule"] == "none_failed"
+
+
+def test_lists_are_as_the_parameters_of_the_run_say(
+    export: dict[str, Any], backfill: dict[str, Any]
+) -> None:
+    for dag in (export, backfill):
+        options = dag["tasks"]["rank_catalog"]["options"]
+        assert options["index"] == "{{ 'yes' if params.index else 'no' }}"
+        for name in ("top_k", "filters", "attributes"):
+            assert options[name] == f"{{{{ params.{name} }}}}"
+            assert name in dag["params"]
+        looked_at = dag["tasks"]["preflight"]["command"]
+        assert '--filters="$OPTION_FILTERS"' in looked_at
+
+
+def test_lists_are_no_longer_than_the_job_takes() -> None:
+    assert MAX_TOP_K == ranking_options.MAX_TOP_K
 
 
 def test_export_trains_nothing(

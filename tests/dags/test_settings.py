@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from complete_the_look.environment import Engine
+from complete_the_look.engine_settings import Engine
 from complete_the_look.schema import SettingsError
 from complete_the_look.settings import PROJECT, find_file, read_settings
 
@@ -56,6 +56,11 @@ def test_paths_in_the_repository_are_made_whole() -> None:
     assert local.catalog.uri.startswith(str(PROJECT))
 
 
+def test_rules_in_the_repository_are_found(tmp_path: Path) -> None:
+    file = changed(tmp_path, "local", ranking__filters="./rules.yaml")
+    assert read_settings(file).ranking.filters == str(PROJECT / "rules.yaml")
+
+
 def test_every_environment_has_the_same_keys() -> None:
     def keys(value: Any) -> Any:
         return {k: keys(v) for k, v in value.items()} if isinstance(value, dict) else 0
@@ -99,6 +104,12 @@ def test_every_environment_has_the_same_keys() -> None:
             ": warehouse '' is a DuckDB file, which must be",
         ),
         ({"schedule": "nightly"}, ": schedule is 'nightly', and must match"),
+        (
+            {"ranking__index": "yes"},
+            "ranking.index is 'yes', and must be true",
+        ),
+        ({"ranking__top_k": 1001}, ": ranking.top_k is 1001, above 1000"),
+        ({"ranking__filters": "rules.yaml"}, ": ranking.filters is 'rules.yaml', and"),
         (
             {"preflight__min_quota": {"CPUS": "all"}},
             "min_quota.CPUS is 'all', and must",

@@ -2,12 +2,12 @@
 
 Run by `airflow_server.interpreter` as `python -m <module> --root=… --run_date=… …`.
 What a stage is to do instead of succeeding lies in `{root}/inject/<stage>-<date>`, a
-word a try: `crash`, `die`, `refuse`, `skip` or `hang`. Every call is a line in
-`{root}/calls`.
+word a try: `crash`, `die`, `refuse` or `hang`. Every call is a line in `{root}/calls`.
 """
 
 from __future__ import annotations
 
+import collections
 import os
 import signal
 import sys
@@ -19,6 +19,8 @@ STAGES = {
     "trainer.task": "train",
     "trainer.news": "what_is_new",
 }
+# After a promotion there is nothing else to offer.
+USUAL = collections.defaultdict(lambda: "ok", offer_catalog="skip")
 
 
 def main(argv: list[str]) -> int:
@@ -30,14 +32,14 @@ def main(argv: list[str]) -> int:
     module = argv[argv.index("-m") + 1]
     stage = STAGES.get(module, module.rpartition(".")[2])
     root = Path(options["root"])
-    todo = _next(root / "inject" / f"{stage}-{options['run_date']}")
+    todo = _next(root / "inject" / f"{stage}-{options['run_date']}") or USUAL[stage]
     with (root / "calls").open("a") as calls:
-        calls.write(f"{options['run_date']} {stage} {todo or 'ok'} {os.getpid()}\n")
+        calls.write(f"{options['run_date']} {stage} {todo} {os.getpid()}\n")
     if todo == "die":
         os.kill(os.getpid(), signal.SIGKILL)
     if todo == "hang":
         time.sleep(3600)
-    print(f"{stage} says {todo or 'ok'}", flush=True)
+    print(f"{stage} says {todo}", flush=True)
     return {"crash": 1, "refuse": 2, "skip": 99}.get(todo, 0)
 
 

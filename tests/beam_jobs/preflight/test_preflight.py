@@ -49,6 +49,20 @@ def test_a_plan_is_printed(tmp_path: Path, capfd: pytest.CaptureFixture[str]) ->
     assert "plan: roughly 0.00 USD" in said
 
 
+def test_rules_that_cannot_be_read_are_told_before_anything_is_ranked(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "rules.yaml").write_text("market: DE")
+    with pytest.raises(InputError) as caught:
+        run(tmp_path, f"--filters={tmp_path / 'rules.yaml'}")
+    assert "rules of lists: --filters " in str(caught.value)
+    assert "name their table with --attributes; see ranking.filters" in str(
+        caught.value
+    )
+    (tmp_path / "rules.yaml").write_text("exclude_known_pairs: true")
+    run(tmp_path, f"--filters={tmp_path / 'rules.yaml'}")
+
+
 def test_what_may_pass_by_itself_ends_in_another_code() -> None:
     lasting = Finding("root", "is refused", ok=False)
     passing = Finding("quotas", "are used", ok=False, may_pass=True)
