@@ -1,6 +1,7 @@
 """Print what catalogues of several sizes take, as the tables of docs/scaling.md.
 
     python -m infra.scaling [--scenes N --products N] [--new_share 0.01]
+        [--chart FILE.svg]
 
 Without sizes: every pair of 10⁵, 10⁷, 10⁹ scenes and 10⁵, 10⁷, 10⁸ products.
 """
@@ -10,7 +11,9 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
+from infra.scaling.chart import draw
 from infra.scaling.estimate import Case, Stage, stages
 from infra.scaling.figures import Figures, read_figures
 from tfrecords_schema.errors import InputError, exit_on_input_error
@@ -103,6 +106,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--scenes", type=float, help="of one catalogue")
     parser.add_argument("--products", type=float, help="of one catalogue")
     parser.add_argument("--new_share", type=float, help="that the night brings, 0..1")
+    parser.add_argument("--chart", help="file to draw how the stages grow")
     options = parser.parse_args(argv)
     figures = read_figures()
     share = options.new_share
@@ -110,6 +114,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         share = figures.catalog["new_share"]
     if not 0 <= share <= 1:
         raise InputError(f"--new_share {share} does not lie in 0..1")
+    if options.chart:
+        if share == 0:  # logarithmic axes have no 0
+            raise InputError("--chart needs --new_share above 0")
+        draw(Path(options.chart), figures, new_share=share)
     if (options.scenes is None) != (options.products is None):
         raise InputError("give --scenes and --products together, or neither")
     if options.scenes is None:

@@ -32,7 +32,7 @@ from beam_jobs.ranking.ranking_pipeline import RankingModel, build_pipeline
 from beam_jobs.ranking.scorers import InnerProducts, ProductBlock
 from beam_jobs.ranking.threads import Workers
 from beam_jobs.ranking.top_k import rank_blocks
-from tests.bench.log_chart import Line, Panel, write_log_chart
+from infra.log_chart import Line, Panel, write_log_chart
 from tests.bench.rows import Row
 from tfrecords_schema import storage
 from trainer.export import save_model

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from etils import epath
 
+from infra.log_chart import Line, Panel, write_log_chart
 from tests.bench import evaluation_share, train_cost, worker_rates
 from tests.bench.bare_products import compile_products
-from tests.bench.log_chart import Line, Panel, write_log_chart
 from tests.bench.measured import Cost
 from tests.bench.pair_tables import write_pair_tables
 from tests.bench.repeated_pairs import CATEGORIES, NEGATIVES, repeated_pairs

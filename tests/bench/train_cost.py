@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 from etils import epath
 
-from tests.bench.log_chart import Line, Panel, write_log_chart
+from infra.log_chart import Line, Panel, write_log_chart
 from tests.bench.pair_tables import write_pair_tables
 from tests.bench.repeated_pairs import CATEGORIES
 from tests.bench.rows import Row

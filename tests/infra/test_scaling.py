@@ -31,6 +31,15 @@ def changed(section: str, name: str, factor: float) -> Figures:
     return dataclasses.replace(FIGURES, **{section: values})
 
 
+def test_chart_has_every_stage_that_computes(tmp_path: Path) -> None:
+    main([f"--chart={tmp_path / 'chart.svg'}"])
+    drawn = (tmp_path / "chart.svg").read_text()
+    for stage in stages(Case(1e7, 1e7, 0.01), FIGURES):
+        assert (stage.name in drawn) == (stage.core_s > 0)
+    with pytest.raises(InputError, match="--chart needs --new_share above 0"):
+        main([f"--chart={tmp_path / 'none.svg'}", "--new_share=0"])
+
+
 def test_first_night_of_a_hundred_thousand_each_as_worked_by_hand() -> None:
     found = by_name(Case(1e5, 1e5, 1.0))
     fetch = found["fetch_images"]

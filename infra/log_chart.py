@@ -93,9 +93,9 @@ def _panel(panel: Panel) -> Iterator[str]:
         yield from (
             f'<circle cx="{a}" cy="{b}" r="2.5" fill="{colour}"/>' for a, b in places
         )
-        (last_x, last_y) = places[-1]
-        beside = last_y + 20 if number else last_y - 8  # off the line above
-        yield _text(last_x - 6, beside, line.name, anchor="end", fill=colour)
+        # What grows leaves the upper left corner free.
+        below = y.end + 14 * (number + 1)
+        yield _text(x.start + 8, below, line.name, anchor="start", fill=colour)
 
 
 def _axis(values: Sequence[float], start: float, end: float) -> _Axis:
