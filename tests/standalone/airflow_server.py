@@ -1,4 +1,4 @@
-"""A real `airflow standalone` in a folder of its own, and its REST API."""
+"""A real Airflow in a folder of its own, and its REST API."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from infra.local.airflow_home import PROJECT, airflow_environment
+from infra.local.airflow_home import PROJECT, airflow_environment, migrate
 
 STUB = Path(__file__).with_name("stub_job.py")
 _START_S = 900
@@ -26,7 +26,7 @@ _ANSWER_S = 300  # the server is of one worker, and the jobs take the cores
 _STATES_THAT_END = ("success", "failed")
 
 
-def write_settings(folder: Path, root: Path, *, deadline_h: float) -> Path:
+def write_settings(folder: Path, root: Path, *, deadline_h: float | None) -> Path:
     """Settings of one machine whose interpreter runs stubs for some roots.
 
     Args:
@@ -84,6 +84,12 @@ class Server:
         self.log = log
         self._environment = environment
         self._token = ""
+
+    def is_scheduling(self) -> bool:
+        """Whether there is a scheduler, and every DAG."""
+        health = self.call("GET", "/api/v2/monitor/health")
+        dags = self.call("GET", "/api/v2/dags")["dags"]
+        return health["scheduler"]["status"] == "healthy" and len(dags) == 3
 
     def airflow(self, *arguments: str) -> None:
         """Run Airflow's command line.
@@ -198,8 +204,17 @@ class Server:
 
 
 @contextlib.contextmanager
-def standalone(folder: Path, settings: Path, *, mail_port: int) -> Iterator[Server]:
-    """Airflow with all its processes for as long as the context lasts."""
+def airflow(
+    command: str, folder: Path, settings: Path, *, mail_port: int = 25
+) -> Iterator[Server]:
+    """Airflow's processes for as long as the context lasts.
+
+    Args:
+        command: `standalone`, or `api-server` for the REST API alone.
+        folder: for its database and logs.
+        settings: file of the DAGs' settings.
+        mail_port: of the mail server, on this machine.
+    """
     ports = _free_ports(4)
     environment = airflow_environment(settings, folder / "airflow") | {
         "AIRFLOW__API__PORT": str(ports[0]),
@@ -224,11 +239,11 @@ def standalone(folder: Path, settings: Path, *, mail_port: int) -> Iterator[Serv
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(ports[2]),
         "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_SERVER_PORT": str(ports[3]),
     }
-    (folder / "airflow").mkdir(exist_ok=True)
-    log = folder / "standalone.log"
+    migrate(environment)
+    log = folder / f"{command}.log"
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", "standalone"],
+            [sys.executable, "-m", "airflow", command],
             env=environment,
             cwd=folder,
             stdout=out,
@@ -237,7 +252,9 @@ def standalone(folder: Path, settings: Path, *, mail_port: int) -> Iterator[Serv
         )
     server = Server(f"http://localhost:{ports[0]}", log, environment)
     try:
-        server.wait("Airflow", lambda: _is_up(server, process), minutes=_START_S / 60)
+        server.wait(command, lambda: _is_up(server, process), minutes=_START_S / 60)
+        if command == "standalone":
+            server.wait("DAGs", server.is_scheduling, minutes=_START_S / 60)
         yield server
     finally:
         # All of its processes are in the session that was started for it.
@@ -249,15 +266,14 @@ def standalone(folder: Path, settings: Path, *, mail_port: int) -> Iterator[Serv
 
 
 def _is_up(server: Server, process: subprocess.Popen[bytes]) -> bool:
-    """Whether the server answers and has every DAG."""
+    """Whether the server answers."""
     assert process.poll() is None, server.log.read_text()[-3000:]
     try:
         server.log_in()
-        health = server.call("GET", "/api/v2/monitor/health")
-        dags = server.call("GET", "/api/v2/dags")["dags"]
+        server.call("GET", "/api/v2/monitor/health")
     except (OSError, AssertionError, json.JSONDecodeError):
         return False
-    return health["scheduler"]["status"] == "healthy" and len(dags) == 3
+    return True
 
 
 def _free_ports(number: int) -> list[int]:

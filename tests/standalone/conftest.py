@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from airflow_server import Server, standalone, stub_root, write_settings
+from airflow_server import Server, airflow, stub_root, write_settings
 from mail_server import Mailbox, mail_server
 from planted_catalog import write_backbone, write_catalog
 
@@ -36,7 +36,7 @@ def stubbed(folder: Path) -> Path:
 def server(folder: Path, stubbed: Path, mailbox: Mailbox) -> Iterator[Server]:
     """Airflow, its first night by schedule over."""
     settings = write_settings(folder, stubbed, deadline_h=LATE_H)
-    with standalone(folder, settings, mail_port=mailbox.port) as running:
+    with airflow("standalone", folder, settings, mail_port=mailbox.port) as running:
         for dag_id in ("nightly_retrain", "export_rankings"):
             (run,) = running.wait("a first run", lambda name=dag_id: running.runs(name))
             running.wait_for_end(dag_id, run["dag_run_id"])

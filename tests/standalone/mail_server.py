@@ -29,6 +29,13 @@ class Mailbox:
         return [mail for mail in self.mails if mail["Subject"] == subject]
 
 
+def text_of(mail: EmailMessage) -> str:
+    """What a reader sees of a mail."""
+    body = mail.get_body()
+    assert body is not None
+    return str(body.get_content())
+
+
 class _Conversation(socketserver.StreamRequestHandler):
     """As much of RFC 5321 as `smtplib` speaks."""
 

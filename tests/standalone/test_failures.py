@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from airflow_server import Server
-from mail_server import Mailbox
+from mail_server import Mailbox, text_of
 
 from infra.local.airflow_home import PROJECT
 
@@ -159,7 +159,7 @@ def test_three_nights_recover_from_a_failure_in_each_of_their_stages(
 
 def assert_told(mailbox: Mailbox, subject: str, text: str) -> None:
     (mail,) = mailbox.find(subject)
-    assert text in mail.get_content()
+    assert text in text_of(mail)
 
 
 def test_the_same_backfill_once_more_finds_every_date_done(

@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import pytest
 from airflow_server import Server
-from mail_server import Mailbox
+from mail_server import Mailbox, text_of
 
 pytestmark = pytest.mark.standalone
 
@@ -76,7 +76,7 @@ def test_a_night_that_takes_too_long_is_told_by_mail(
 ) -> None:
     (mail, *_) = server.wait("mail", lambda: mailbox.find("nightly_retrain is late"))
     assert mail["To"] == "on-call@example.com"
-    assert "has not ended 0.005 hours after it was queued" in mail.get_content()
+    assert "has not ended 0.005 hours after it was queued" in text_of(mail)
 
 
 def backfill(server: Server, night: dict[str, str], first: str, last: str) -> str:
