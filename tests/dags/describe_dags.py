@@ -12,6 +12,7 @@ import json
 import re
 import runpy
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ WORDS = {
 def main(files: list[str]) -> None:
     """Describe each DAG."""
     sys.path.append("dags")
-    described = {}
+    described, parse_cpu_s = {}, {}
     for file in files:
+        start = time.process_time()
         dag = runpy.run_path(file)["dag"]
+        parse_cpu_s[Path(file).stem] = time.process_time() - start
         dag.validate()
         described[Path(file).stem] = _dag(dag)
     heavy = {"tensorflow", "apache_beam", "keras", "google.cloud.aiplatform"}
@@ -42,6 +45,7 @@ def main(files: list[str]) -> None:
         json.dumps(
             {
                 "dags": described,
+                "parse_cpu_s": parse_cpu_s,
                 "heavy": sorted(heavy & set(sys.modules)),
                 "rooms": sorted(rooms & set(sys.modules)),
                 "modules": len(sys.modules),

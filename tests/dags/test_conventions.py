@@ -38,6 +38,12 @@ def test_parsing_imports_no_heavy_library_and_no_other_room(
     assert described["modules"] < 3_000
 
 
+def test_parsing_takes_a_fraction_of_what_airflow_allows(described: Described) -> None:
+    # Of the processor, as machines are shared; the first file imports Airflow as well.
+    dagbag_import_timeout_s = 30
+    assert sum(described["parse_cpu_s"].values()) < dagbag_import_timeout_s / 2
+
+
 def test_files_and_dags_have_the_same_names(described: Described) -> None:
     files = sorted(path.stem for path in (PROJECT / "dags").glob("*.py"))
     assert files == sorted(DAGS) == sorted(described["dags"])
