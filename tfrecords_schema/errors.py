@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
+
+_DISK_IS_FULL = os.strerror(errno.ENOSPC)
 
 
 class InputError(ValueError):
@@ -29,7 +34,7 @@ def exit_on_input_error(main: Callable[[Sequence[str] | None], None]) -> None:
     """Run a job's `main`; errors that are the user's to mend become one line on stderr.
 
     The exit code is 2 for an `InputError`, which schedulers do not try again, and 1 for
-    an `UnreachableError`, which they do.
+    an `UnreachableError` and a full disk, which they do.
 
     Args:
         main: takes the command line (None: the process's own).
@@ -39,3 +44,15 @@ def exit_on_input_error(main: Callable[[Sequence[str] | None], None]) -> None:
     except (InputError, UnreachableError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)
+    except Exception as error:
+        # Arrow, DuckDB, TensorFlow and Beam each wrap what the system says.
+        if _DISK_IS_FULL not in str(error):
+            raise
+        lines = [line for line in str(error).splitlines() if _DISK_IS_FULL in line]
+        print(
+            f"error: a disk is full: {lines[-1].strip()}; make room under --root and "
+            f"in {tempfile.gettempdir()}, and run the job again: it goes on where it "
+            "was",
+            file=sys.stderr,
+        )
+        sys.exit(1)

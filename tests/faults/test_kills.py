@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from killing import Job, contents, run_killed, run_whole, run_with_killed_worker
+from small_disk import enlarge, room_of, small_disk
 
 from examples.lookbook.generate import generate
 from examples.lookbook.host import serve
@@ -60,6 +62,10 @@ class Nights:
     def root_for(self, stage: str, scratch: Path) -> Path:
         """A root in which the job is the next."""
         return Path(shutil.copytree(self._before(stage), scratch / "root"))
+
+    def rooms(self, stage: str) -> tuple[int, int]:
+        """Bytes that the root takes before the job and after it."""
+        return room_of(self._before(stage)), room_of(self._after(stage))
 
     def killed_root(
         self, stage: str, scratch: Path, share: float, kill: Callable[..., bool]
@@ -142,6 +148,24 @@ def test_job_whose_worker_is_killed_ends_in_the_same_bytes(
     run_whole(job, root)
 
     assert contents(root) == nights.expected(stage)
+
+
+@pytest.mark.parametrize("stage", [s for s in STAGES if s in BEAM_STAGES])
+def test_job_that_fills_the_disk_says_so_and_ends_in_the_same_bytes_with_more_room(
+    nights: Nights, stage: str, tmp_path: Path
+) -> None:
+    job, (before, after) = nights.jobs[stage], nights.rooms(stage)
+    with small_disk(tmp_path / "disk", (before + after) // 2) as disk:
+        root = nights.root_for(stage, disk)
+        done = subprocess.run(job.command(root), capture_output=True, text=True)
+        assert done.returncode == 1, done.stderr
+        last = done.stderr.splitlines()[-1]
+        assert last.startswith("error: a disk is full: ")
+        assert "No space left on device" in last
+
+        enlarge(disk, 4 * after)
+        run_whole(job, root)
+        assert contents(root) == nights.expected(stage)
 
 
 def test_job_killed_again_and_again_ends_in_the_same_bytes(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +24,31 @@ def test_error_that_is_the_users_to_mend_is_one_line_with_its_code(
         exit_on_input_error(main)
     assert ended.value.code == code
     assert capsys.readouterr().err == f"error: {error}\n"
+
+
+def fill_a_disk() -> None:
+    with Path("/dev/full").open("wb") as full:
+        full.write(b"x")
+
+
+def wrap_as_beam_does() -> None:
+    try:
+        fill_a_disk()
+    except OSError as error:
+        raise RuntimeError(f"OSError: {error} [while running 'Write']") from error
+
+
+@pytest.mark.parametrize("fill", [fill_a_disk, wrap_as_beam_does])
+def test_full_disk_is_one_line_and_worth_another_try(
+    fill: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        exit_on_input_error(lambda argv: fill())
+    assert ended.value.code == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: a disk is full: ")
+    assert "No space left on device" in line
+    assert "make room under --root" in line
 
 
 def test_error_of_the_code_keeps_its_traceback() -> None:
