@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import duckdb
@@ -14,6 +15,10 @@ from beam_jobs.publishing.publication import json_value
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.tables import quoted
 
+PATIENCE_S = 60.0
+"""How long a file that another process has open is waited for."""
+
+_POLL_S = 0.2
 _SOURCE = "arrow_source"
 _NO_DATABASE = (
     "the warehouse {} is no DuckDB file; give --warehouse one, or a path where nothing "
@@ -113,7 +118,7 @@ def read_session(path: epath.Path) -> Iterator[Session]:
             "--warehouse"
         )
     try:
-        connection = duckdb.connect(str(path), read_only=True)
+        connection = _patiently(lambda: duckdb.connect(str(path), read_only=True))
     except duckdb.IOException as error:
         raise InputError(
             f"the warehouse {path} cannot be read; close it where it is open and run "
@@ -125,6 +130,32 @@ def read_session(path: epath.Path) -> Iterator[Session]:
         yield Session(connection)
     finally:
         connection.close()
+
+
+def _patiently(
+    connect: Callable[[], duckdb.DuckDBPyConnection],
+) -> duckdb.DuckDBPyConnection:
+    """Connect, once no other process has the file open.
+
+    Dates of a backfill are published while others are reported, and each job has the
+    file for seconds. A person may have it for hours, which is not waited for.
+
+    Raises:
+        duckdb.IOException: it is still open elsewhere after `PATIENCE_S`, or cannot be
+            opened for another reason.
+    """
+    end = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            return connect()
+        except duckdb.IOException as error:
+            if not _is_locked(error) or time.monotonic() > end:
+                raise
+        time.sleep(_POLL_S)
+
+
+def _is_locked(error: duckdb.IOException) -> bool:
+    return "lock" in str(error)
 
 
 def _require_file(connection: duckdb.DuckDBPyConnection, path: epath.Path) -> None:
@@ -142,9 +173,9 @@ def _require_file(connection: duckdb.DuckDBPyConnection, path: epath.Path) -> No
 
 def _connect(path: epath.Path) -> duckdb.DuckDBPyConnection:
     try:
-        return duckdb.connect(str(path))
+        return _patiently(lambda: duckdb.connect(str(path)))
     except duckdb.IOException as error:
-        if "lock" in str(error):
+        if _is_locked(error):
             raise InputError(
                 f"the warehouse {path} is open in another process; close it there and "
                 f"run this date again ({error})"

@@ -126,7 +126,9 @@ def deadline(dag_id: str, alerts: Alerts) -> DeadlineAlert | None:
         return None
     return DeadlineAlert(
         reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        interval=datetime.timedelta(hours=alerts.deadline_h),
+        # Seconds: with a timedelta no task of a run that is not late yet can be cleared
+        # (Airflow 3.3, apache/airflow issue 70368). Either is read.
+        interval=alerts.deadline_h * 3600,
         callback=SyncCallback(
             tell_late,
             kwargs={

@@ -67,7 +67,7 @@ def _dag(dag: Any) -> dict[str, Any]:
         "tags": sorted(dag.tags),
         "timeout_s": dag.dagrun_timeout.total_seconds(),
         "deadlines_s": [
-            [type(alert.reference).__name__, alert.interval.total_seconds()]
+            [type(alert.reference).__name__, alert.interval]
             for alert in dag.deadline or []
         ],
         "timetable": type(dag.timetable).__name__,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import subprocess
 import sys
@@ -16,7 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from etils import epath
 
+from beam_jobs.publishing import duckdb_session
 from beam_jobs.publishing import warehouse as warehouse_module
+from beam_jobs.publishing.duckdb_session import open_session, read_session
 from beam_jobs.publishing.partition_state import PartitionState
 from beam_jobs.publishing.publication import Load, parquet_rows
 from beam_jobs.publishing.warehouse import Warehouse
@@ -591,12 +594,14 @@ def test_parquet_rows_refuses_what_is_not_parquet(tmp_path: Path) -> None:
         parquet_rows(published_tables()["rankings"], [file])
 
 
-def test_open_refuses_a_file_in_use(path: epath.Path) -> None:
-    path.parent.mkdir()
+@contextlib.contextmanager
+def held_open(path: epath.Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that has the file open until its input ends."""
     hold = (
         "import duckdb, sys; kept = duckdb.connect(sys.argv[1]); "
         "print('open', flush=True); sys.stdin.read()"
     )
+    path.parent.mkdir(exist_ok=True)
     with subprocess.Popen(
         [sys.executable, "-c", hold, str(path)],
         stdin=subprocess.PIPE,
@@ -604,12 +609,36 @@ def test_open_refuses_a_file_in_use(path: epath.Path) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"open\n"
-        with (
-            pytest.raises(InputError, match="is open in another process"),
-            Warehouse.open(path),
-        ):
-            pass
+        yield other
         other.communicate()
+
+
+@pytest.mark.parametrize("session", [open_session, read_session])
+def test_file_in_use_is_refused_once_patience_ends(
+    path: epath.Path,
+    session: Callable[[epath.Path], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(duckdb_session, "PATIENCE_S", 0.0)
+    with (
+        held_open(path),
+        pytest.raises(InputError, match=r"close it (there|where it is open)"),
+        session(path),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("session", [open_session, read_session])
+def test_file_that_another_job_has_for_a_moment_is_waited_for(
+    path: epath.Path,
+    session: Callable[[epath.Path], Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with held_open(path) as other:
+        # The other closes it while this one waits.
+        monkeypatch.setattr(duckdb_session.time, "sleep", lambda _: other.communicate())
+        with session(path) as opened:
+            assert opened.scalar("SELECT 42") == 42
 
 
 def test_open_refuses_what_is_no_warehouse(path: epath.Path) -> None:
