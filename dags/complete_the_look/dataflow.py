@@ -54,6 +54,8 @@ def place_options(dataflow: Dataflow) -> dict[str, Any]:
 class DataflowOperator(BeamRunPythonPipelineOperator):
     """One of the project's Beam jobs on Dataflow."""
 
+    template_fields = (*BeamRunPythonPipelineOperator.template_fields, "job_options")
+
     def __init__(
         self, *, dataflow: Dataflow, pipeline_options: dict[str, Any], **kwargs: Any
     ) -> None:

@@ -94,7 +94,7 @@ def dataflow_has(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Jobs]:
     return has
 
 
-def operator(launcher: Launcher) -> DataflowOperator:
+def operator(launcher: Launcher, root: str = "gs://b/runs") -> DataflowOperator:
     assert DATAFLOW is not None
     return DataflowOperator(
         dataflow=DATAFLOW,
@@ -103,7 +103,7 @@ def operator(launcher: Launcher) -> DataflowOperator:
         py_options=["-m"],
         py_interpreter=str(launcher.python),
         runner="DataflowRunner",
-        pipeline_options={"root": "gs://b/runs", "run_date": "2026-11-28"},
+        pipeline_options={"root": root, "run_date": "2026-11-28"},
     )
 
 
@@ -176,8 +176,18 @@ def test_what_comes_after_a_pipeline_is_done_here_once_the_job_has_ended(
     task.execute_complete(context(), {"status": "success", "message": "done"})
     (command,) = launcher.commands
     assert "--runner=DirectRunner" in command
+    assert "--root=gs://b/runs --run_date=2026-11-28" in command
     for absent in ("--no_wait_until_finish", "--temp_location", "--project"):
         assert absent not in command
+
+
+def test_options_are_filled_in_for_the_pipeline_and_for_what_comes_after(
+    launcher: Launcher,
+) -> None:
+    task = operator(launcher, root="{{ params.root }}")
+    task.render_template_fields({"params": {"root": "gs://mine"}})
+    assert task.pipeline_options["root"] == "gs://mine"
+    assert task.job_options["root"] == "gs://mine"
 
 
 def test_a_job_that_failed_fails_the_task_before_anything_is_finished(
