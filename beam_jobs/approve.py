@@ -114,6 +114,7 @@ def drop_backup(root: Root, run_date: datetime.date) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Decide about one date."""
+    cli.configure_logging("approve", argv)
     parser = argparse.ArgumentParser(
         description="Approve what publish has staged.", allow_abbrev=False
     )
@@ -134,7 +135,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if arguments.discard_newer and not arguments.rollback:
         parser.error("--discard_newer belongs to --rollback")
-    cli.configure_logging()
     root, run_date = Root.of(arguments.root), parse_run_date(arguments.run_date)
     if arguments.reject:
         reject(root, run_date, by=arguments.by)

@@ -106,7 +106,7 @@ class BuildDatasetOptions(PipelineOptions):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the job."""
-    configure_logging()
+    configure_logging(Stage.BUILD_DATASET, argv)
     options = parse_options(
         argv,
         RunOptions,

@@ -44,7 +44,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; prints a line for each cache."""
-    configure_logging()
+    configure_logging("compact_features", argv)
     arguments = _parser().parse_args(argv)
     root = Root.of(arguments.root)
     stores = feature_stores(root, arguments.backbone)

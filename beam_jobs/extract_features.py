@@ -70,7 +70,7 @@ class ExtractFeaturesOptions(PipelineOptions):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the job."""
-    configure_logging()
+    configure_logging(Stage.EXTRACT_FEATURES, argv)
     options = parse_options(
         argv,
         RunOptions,

@@ -102,7 +102,7 @@ class FetchJob:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the job."""
-    configure_logging()
+    configure_logging(Stage.FETCH_IMAGES, argv)
     options = parse_options(
         argv,
         RunOptions,

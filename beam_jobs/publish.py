@@ -206,6 +206,7 @@ def _findings(checked: Sequence[Checked]) -> list[Mapping[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Publish one date."""
+    cli.configure_logging(Stage.PUBLISH, argv)
     parser = argparse.ArgumentParser(
         description="Publish a run's tables.", allow_abbrev=False
     )
@@ -217,7 +218,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="check the rows and have them wait for python -m beam_jobs.approve",
     )
     arguments = parser.parse_args(argv)
-    cli.configure_logging()
     publish(
         Root.of(arguments.root),
         parse_run_date(arguments.run_date),

@@ -81,7 +81,7 @@ not hours. Units are as large."""
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the job."""
-    configure_logging()
+    configure_logging(Stage.RANK_CATALOG, argv)
     options = parse_options(
         argv, RunOptions, RankCatalogOptions, description=__doc__.splitlines()[0]
     )

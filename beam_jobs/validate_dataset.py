@@ -41,8 +41,8 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Judge the data set of one date."""
+    cli.configure_logging(Stage.VALIDATE_DATASET, argv)
     arguments = _parser().parse_args(argv)
-    cli.configure_logging()
     root = Root.of(arguments.root)
     run_date = parse_run_date(arguments.run_date)
     rules = load_rules(arguments.rules) if arguments.rules else default_rules()

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Sequence
+
+from tfrecords_schema.log_lines import is_json
+
+_log = logging.getLogger(__name__)
 
 
 class InputError(ValueError):
@@ -37,5 +42,8 @@ def exit_on_input_error(main: Callable[[Sequence[str] | None], None]) -> None:
     try:
         main(None)
     except (InputError, UnreachableError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        if is_json():
+            _log.error("error: %s", error)
+        else:
+            print(f"error: {error}", file=sys.stderr)
         sys.exit(2 if isinstance(error, InputError) else 1)

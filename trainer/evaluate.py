@@ -223,6 +223,7 @@ def _split_notes(split: Split) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
+    configure_logging(Stage.EVALUATE, argv)
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
@@ -239,7 +240,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     options = vars(parser.parse_args(argv))
-    configure_logging()
     root = Root.of(options.pop("root"))
     run_date = parse_run_date(options.pop("run_date"))
     split = parse_split(options.pop("split"))

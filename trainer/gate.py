@@ -181,13 +181,13 @@ def _check_about(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
+    configure_logging(Stage.GATE, argv)
     started = time.monotonic()
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
     add_run_arguments(parser)
     options = parser.parse_args(argv)
-    configure_logging()
     root, run_date = Root.of(options.root), parse_run_date(options.run_date)
     evaluated = root.receipt(run_date, Stage.EVALUATE).outputs
     run_id = evaluated["model"]

@@ -145,13 +145,13 @@ def champion_warning(manifest: Mapping[str, Any]) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
+    configure_logging(Stage.PROMOTE, argv)
     started = time.monotonic()
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
     add_run_arguments(parser)
     options = parser.parse_args(argv)
-    configure_logging()
     root, run_date = Root.of(options.root), parse_run_date(options.run_date)
     decision, champion = _promote(root, run_date)
     skipped = decision.action is Action.SKIP

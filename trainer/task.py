@@ -44,7 +44,7 @@ _log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the job."""
-    configure_logging()
+    configure_logging(Stage.TRAIN, argv)
     arguments = _parser().parse_args(argv)
     root, date = Root.of(arguments.root), parse_run_date(arguments.run_date)
     preset = parse_preset(arguments.preset)

@@ -64,13 +64,13 @@ def write_report(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `python -m beam_jobs.report`."""
+    cli.configure_logging(Stage.REPORT, argv)
     parser = argparse.ArgumentParser(
         prog="beam_jobs.report", description=__doc__, allow_abbrev=False
     )
     cli.add_run_arguments(parser)
     add_warehouse_argument(parser)
     options = parser.parse_args(argv)
-    cli.configure_logging()
     write_report(
         Root.of(options.root),
         parse_run_date(options.run_date),

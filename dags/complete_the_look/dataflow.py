@@ -24,6 +24,7 @@ from airflow.providers.google.cloud.triggers.dataflow import (
     DataflowJobStateCompleteTrigger,
 )
 
+from complete_the_look.job_logs import label, labels
 from complete_the_look.job_names import job_name
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class DataflowOperator(BeamRunPythonPipelineOperator):
     def execute(self, context: Context) -> Any:
         """Start the job, or find it; then wait."""
         self.dataflow_config.job_name = job_name(context)
+        run_date = label(str(self.job_options["run_date"]))
+        self.pipeline_options["labels"] = {**labels(context), "run_date": run_date}
         return super().execute(context)
 
     def execute_on_dataflow(self, context: Context) -> Any:

@@ -26,6 +26,13 @@ class Engine(enum.StrEnum):
     KUBERNETES = "kubernetes"
 
 
+class Logs(enum.StrEnum):
+    """The form of the jobs' log lines."""
+
+    TEXT = "text"
+    JSON = "json"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Catalog:
     """The catalogue of the nightly runs.
@@ -250,6 +257,7 @@ class Settings:
         warehouse: where to publish; empty for the root's DuckDB file.
         python: interpreter with the project's jobs; empty for Airflow's own.
         schedule: of the nightly run, in cron's form and UTC; null: only by hand.
+        logs: form of the jobs' log lines, `text` for people or `json` for collectors.
         catalog: of the nightly runs.
         beam: how Beam jobs run.
         training: what runs the training.
@@ -266,6 +274,7 @@ class Settings:
     warehouse: Annotated[str, Limits(matches=r"|/.+|bigquery://.+/.+")]
     python: Annotated[str, Limits(matches=r"|/.+")]
     schedule: Annotated[str | None, Limits(matches=r"\S+( \S+){4}")]
+    logs: Logs
     catalog: Catalog
     beam: Beam
     training: Training

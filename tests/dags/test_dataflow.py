@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +20,7 @@ from airflow.providers.google.cloud.hooks.dataflow import (
 )
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from complete_the_look.dataflow import DataflowOperator, place_options
+from complete_the_look.job_logs import label
 from complete_the_look.job_names import job_name
 from complete_the_look.settings import PROJECT, read_settings
 from describe_dags import FAILED
@@ -141,6 +145,30 @@ def test_a_job_is_handed_over_and_waited_for_without_a_process(
         assert option in command.split(), option
 
 
+def test_a_job_has_labels_by_which_its_logs_and_costs_are_found(
+    launcher: Launcher, dataflow_has: Callable[..., Jobs]
+) -> None:
+    dataflow_has()
+    with pytest.raises(TaskDeferred):
+        operator(launcher).execute(context("manual__2026-11-28T02:00:00+00:00"))
+    (command,) = launcher.commands
+    labels = dict(re.findall(r"--labels=([^= ]+)=(\S*)", command))
+    assert labels.pop("airflow-version")
+    assert labels == {
+        "dag_id": "nightly_retrain",
+        "dag_run_id": "manual__2026-11-28t02-00-00-00-00",
+        "run_date": "2026-11-28",
+        "stage": "extract_features",
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["each_date.Fetch Images", "manual__2026-11-28T02:00:00+00:00", "ü" * 99]
+)
+def test_labels_are_of_letters_that_google_cloud_takes(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9_-]{0,63}", label(text))
+
+
 def test_another_try_waits_for_the_job_there_is(
     launcher: Launcher, dataflow_has: Callable[..., Jobs]
 ) -> None:
@@ -210,25 +238,30 @@ def test_a_launcher_that_refuses_its_input_ends_in_its_code(
         operator(launcher).execute(context())
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
 def test_jobs_log_the_line_by_which_the_operator_finds_the_job(
-    capsys: pytest.CaptureFixture[str],
+    form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from apache_beam.runners.dataflow.internal import apiclient
 
+    monkeypatch.setenv("COMPLETE_THE_LOOK_LOGS", form)
+    for module in (sys, threading):
+        monkeypatch.setattr(module, "excepthook", module.excepthook)
     level = logging.root.level
     handlers = logging.root.handlers[:]
     try:
-        configure_logging()
+        configure_logging("extract_features", [])
         # What Beam says when Dataflow has taken a job, at INFO.
         apiclient._LOGGER.info("Created job with id: [%s]", NEW_JOB)
     finally:
+        logging.captureWarnings(False)
         logging.root.handlers[:] = handlers
         logging.root.setLevel(level)
     assert "info('Created job with id: [%s]'" in Path(apiclient.__file__).read_text()
+    said = capsys.readouterr().err
+    assert said.startswith("{") == (form == "json")
     found: list[str] = []
-    process_line_and_extract_dataflow_job_id_callback(found.append)(
-        capsys.readouterr().err
-    )
+    process_line_and_extract_dataflow_job_id_callback(found.append)(said)
     assert found == [NEW_JOB]
 
 
