@@ -43,10 +43,11 @@ def approve(root: Root, run_date: datetime.date, *, by: str) -> dict[str, int]:
     request = read_request(root, run_date)
     require_waiting(request)
     with open_target(warehouse_address(root, request)) as target:
+        tables = list(published_tables().values())
+        target.ensure_tables(tables)
         require_unchanged(target, request)
         staged = staged_tables(request)
         checked = [target.run_checks(item) for item in staged]
-        tables = list(published_tables().values())
         rows = target.publish(
             checked, tables=tables, replacing=replaced_states(request)
         )
@@ -92,6 +93,7 @@ def roll_back(
     request = read_request(root, run_date)
     with open_target(warehouse_address(root, request)) as target:
         tables = list(published_tables().values())
+        target.ensure_tables(tables)
         rows = target.rollback(run_date, tables, discard_newer=discard_newer)
         target.discard(staged_tables(request))
     decide(root, request, Decision.ROLLED_BACK, by=by)

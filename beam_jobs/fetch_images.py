@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -51,7 +50,7 @@ from beam_jobs.image_status import (
     outcome,
     segment_status,
 )
-from beam_jobs.launching import run_pipeline
+from beam_jobs.launching import run_pipeline, usage_of
 from beam_jobs.options import CatalogOptions, RunOptions, UnitOptions, parse_options
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.cli import configure_logging
@@ -60,6 +59,7 @@ from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Stage
 from tfrecords_schema.segments import SegmentStore, SegmentWriter
+from tfrecords_schema.usage import Meter
 
 log = logging.getLogger(__name__)
 
@@ -130,11 +130,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         placeholder_ids=own.placeholder_ids,
         pipeline=options,
     )
-    started = time.monotonic()
+    meter = Meter()
     limits = GateLimits(own.min_success, own.min_host_success)
     counts, asked_for = fetch(job, limits)
-    receipt = _receipt(root.image_store, counts, asked_for, started)
-    root.write_receipt(date, receipt)
+    receipt = _receipt(root.image_store, counts, asked_for, meter.seconds)
+    usage = usage_of(meter, options)
+    root.write_receipt(date, dataclasses.replace(receipt, usage=usage))
     log.info("pictures of the catalogue by code: %s", receipt.counts)
 
 
@@ -286,7 +287,7 @@ def _as_list(lane: int, units: Iterable[UnitSize]) -> tuple[int, list[UnitSize]]
 
 
 def _receipt(
-    store: epath.Path, codes: Counter[str], asked_for: int, started: float
+    store: epath.Path, codes: Counter[str], asked_for: int, seconds: float
 ) -> Receipt:
     """Account for every picture of the catalogue, as the store now knows it."""
     held = [segment.name for segment in SegmentStore(store).segments()]
@@ -298,7 +299,7 @@ def _receipt(
             "asked_for": asked_for,
             **dict(sorted(codes.items())),
         },
-        seconds=round(time.monotonic() - started, 3),
+        seconds=seconds,
         reused=not asked_for,
     )
 

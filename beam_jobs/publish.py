@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import datetime
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -46,6 +45,7 @@ from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.segments import SegmentStore
 from tfrecords_schema.table_folders import published_tables
 from tfrecords_schema.tables import Severity
+from tfrecords_schema.usage import Meter
 
 _NOT_RANKED = (
     "no model has been promoted, so nothing was ranked and the date has no lists"
@@ -73,7 +73,7 @@ def publish(
         InputError: an earlier stage has not run, its output does not fit a table's
             definition, a check failed, or the warehouse is in use.
     """
-    started = time.monotonic()
+    meter = Meter()
     loads = list(find_loads(root, run_date))
     warehouse = absolute_address(warehouse)
     address = address_of(root, warehouse)
@@ -101,7 +101,7 @@ def publish(
     receipt = _receipt(
         checked,
         outputs={"warehouse": warehouse or root.warehouse.name},
-        seconds=time.monotonic() - started,
+        meter=meter,
         notes=notes,
     )
     for note in receipt.notes:
@@ -130,7 +130,7 @@ def _receipt(
     checked: Sequence[Checked],
     *,
     outputs: dict[str, str],
-    seconds: float,
+    meter: Meter,
     notes: Sequence[str],
 ) -> Receipt:
     rows = {item.staged.table.name: item.staged.rows for item in checked}
@@ -144,8 +144,9 @@ def _receipt(
             "checks_passed": results - len(warned),
             "checks_warned": len(warned),
         },
-        seconds=seconds,
+        seconds=meter.seconds,
         notes=(*notes, *(f"warning: {text}" for text in warned)),
+        usage=meter.usage(),
     )
 
 

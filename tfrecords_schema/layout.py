@@ -28,6 +28,7 @@ from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
+from tfrecords_schema.usage import Usage
 
 
 class Stage(enum.StrEnum):
@@ -57,6 +58,7 @@ class Receipt:
         seconds: wall time of the stage.
         reused: whether the output was complete already.
         notes: warnings that belong in the report.
+        usage: what it took of the machine; of earlier versions there is none.
     """
 
     stage: Stage
@@ -65,6 +67,7 @@ class Receipt:
     seconds: float
     reused: bool = False
     notes: tuple[str, ...] = ()
+    usage: Usage | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -137,6 +140,8 @@ class Root:
         fields: dict[str, Any] = storage.read_json(path)
         fields["stage"] = Stage(fields["stage"])
         fields["notes"] = tuple(fields["notes"])
+        if fields.get("usage"):
+            fields["usage"] = Usage(**fields["usage"])
         return Receipt(**fields)
 
     def receipt(self, run_date: datetime.date, stage: Stage) -> Receipt:

@@ -14,7 +14,6 @@ import argparse
 import dataclasses
 import datetime
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +29,7 @@ from tfrecords_schema.cli import (
 from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
+from tfrecords_schema.usage import Meter
 from trainer.bootstrap import DEFAULT_RESAMPLES, LEAST_RESAMPLES
 from trainer.calibration import calibrate
 from trainer.controls import control_notes
@@ -85,7 +85,7 @@ class EvaluateConfig:
 
 def evaluate(config: EvaluateConfig) -> Receipt:
     """Run the job and leave its receipt."""
-    started = time.monotonic()
+    meter = Meter()
     train = config.root.receipt(config.run_date, Stage.TRAIN).outputs
     folder = config.root.model(train["model"])
     reused = (folder / METRICS_FILE).exists()
@@ -107,9 +107,10 @@ def evaluate(config: EvaluateConfig) -> Receipt:
             "scene_groups": evaluation["n_scene_groups"],
             "metric_rows": len(rows),
         },
-        seconds=time.monotonic() - started,
+        seconds=meter.seconds,
         reused=reused,
         notes=tuple(evaluation["notes"]),
+        usage=meter.usage(),
     )
     config.root.write_receipt(config.run_date, receipt)
     _log.info(

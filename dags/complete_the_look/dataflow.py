@@ -113,13 +113,25 @@ class DataflowOperator(BeamRunPythonPipelineOperator):
                 poll_sleep=self.dataflow_config.poll_sleep,
             ),
             method_name="execute_complete",
+            kwargs={"job_id": self.dataflow_job_id},
         )
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
-        """Do what comes after the pipeline, on this machine."""
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], job_id: str = ""
+    ) -> None:
+        """Do what comes after the pipeline, on this machine.
+
+        Args:
+            context: of the task.
+            event: of the trigger.
+            job_id: whose counters go into the receipt; empty of a task that waits since
+                before an upgrade.
+        """
         super().execute_complete(context, event)
+        config = self.dataflow_config
+        job = f"{config.project_id}/{config.location}/{job_id}"
         BeamHook(runner="DirectRunner").start_python_pipeline(
-            variables=dict(self.job_options),
+            variables={**self.job_options, **({"finishes_job": job} if job_id else {})},
             py_file=self.py_file,
             py_options=self.py_options,
             py_interpreter=self.py_interpreter,

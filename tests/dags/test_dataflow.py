@@ -131,6 +131,7 @@ def test_a_job_is_handed_over_and_waited_for_without_a_process(
         operator(launcher).execute(context())
     assert deferred.value.trigger.job_id == NEW_JOB
     assert deferred.value.method_name == "execute_complete"
+    assert deferred.value.kwargs == {"job_id": NEW_JOB}
     (command,) = launcher.commands
     assert command.startswith("-m beam_jobs.extract_features --runner=DataflowRunner")
     for option in (
@@ -201,10 +202,13 @@ def test_what_comes_after_a_pipeline_is_done_here_once_the_job_has_ended(
 ) -> None:
     dataflow_has()
     task = operator(launcher)
-    task.execute_complete(context(), {"status": "success", "message": "done"})
+    event = {"status": "success", "message": "done"}
+    task.execute_complete(context(), event, job_id=NEW_JOB)
     (command,) = launcher.commands
     assert "--runner=DirectRunner" in command
     assert "--root=gs://b/runs --run_date=2026-11-28" in command
+    # Whose counters the receipt is to have.
+    assert f"--finishes_job=complete-the-look/europe-west1/{NEW_JOB}" in command
     for absent in ("--no_wait_until_finish", "--temp_location", "--project"):
         assert absent not in command
 
@@ -270,7 +274,7 @@ def test_jobs_know_every_option_of_the_place() -> None:
     options = {
         **place_options(DATAFLOW),
         **{"project": "p-12345", "region": "r", "job_name": "j", "labels": ["a=b"]},
-        **{"root": "gs://b/runs", "run_date": "2026-11-28"},
+        **{"root": "gs://b/runs", "run_date": "2026-11-28", "finishes_job": "p/r/i"},
     }
     parsed = parse_options(
         ["--runner=DataflowRunner", *beam_options_to_args(options)],

@@ -151,6 +151,12 @@ def test_every_answer_has_its_code_and_every_picture_is_counted(
     by_code = collections.Counter(expected.values())
     assert counts == {"pictures": len(expected), "asked_for": len(expected), **by_code}
     assert sum(by_code.values()) == len(expected)
+    receipt = Root.of(str(tmp_path / "root")).receipt(
+        parse_run_date(DATE), Stage.FETCH_IMAGES
+    )
+    assert receipt.usage is not None
+    beam = {f"beam.fetch_images.{code}": count for code, count in by_code.items()}
+    assert receipt.usage.counted == beam
     # The redirected picture has the bytes of another and is kept once.
     assert len(store_of(tmp_path / "root").index) == by_code["ok"] - 1
 
