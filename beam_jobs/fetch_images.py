@@ -21,6 +21,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
@@ -133,6 +134,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     meter = Meter()
     limits = GateLimits(own.min_success, own.min_host_success)
     counts, asked_for = fetch(job, limits)
+    _write_pictures(root.catalog_images(date), job.pictures)
     receipt = _receipt(root.image_store, counts, asked_for, meter.seconds)
     usage = usage_of(meter, options)
     root.write_receipt(date, dataclasses.replace(receipt, usage=usage))
@@ -284,6 +286,16 @@ def build_pipeline(
 
 def _as_list(lane: int, units: Iterable[UnitSize]) -> tuple[int, list[UnitSize]]:
     return lane, list(units)
+
+
+def _write_pictures(path: epath.Path, pictures: Pictures) -> None:
+    """Write down what the catalogue has: the store also has what earlier ones had."""
+    keys = sorted((kind, image_id) for kind, image_id, _ in pictures)
+    table = pa.Table.from_pydict(
+        {"kind": [key[0] for key in keys], "image_id": [key[1] for key in keys]},
+        schema=dataset_tables.CATALOG_IMAGES,
+    )
+    storage.write_atomic(path, dataset_tables.arrow_bytes(table))
 
 
 def _receipt(

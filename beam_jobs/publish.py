@@ -42,13 +42,16 @@ from beam_jobs.publishing.target import (
 from tfrecords_schema import cli, storage
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
-from tfrecords_schema.segments import SegmentStore
 from tfrecords_schema.table_folders import published_tables
 from tfrecords_schema.tables import Severity
 from tfrecords_schema.usage import Meter
 
 _NOT_RANKED = (
     "no model has been promoted, so nothing was ranked and the date has no lists"
+)
+_ALL_IMAGES = (
+    "image_status has pictures of earlier catalogues too: an earlier version has "
+    "fetched those of {run_date}; run fetch_images for it again, and publish"
 )
 
 logger = logging.getLogger(__name__)
@@ -98,6 +101,8 @@ def publish(
             notes, told = [], ""
     if not _output(root, run_date, stage=Stage.RANK_CATALOG, name="rankings"):
         notes.append(_NOT_RANKED)
+    if not root.catalog_images(run_date).exists():
+        notes.append(_ALL_IMAGES.format(run_date=run_date))
     receipt = _receipt(
         checked,
         outputs={"warehouse": warehouse or root.warehouse.name},
@@ -173,7 +178,7 @@ def find_loads(root: Root, run_date: datetime.date) -> Iterator[Load]:
         # Ranked by a model of another date, whose figures are published there.
         model = storage.read_manifest(root.rankings(version))["model"]
     root.receipt(run_date, Stage.FETCH_IMAGES)
-    yield image_status_load(SegmentStore(root.image_store), run_date)
+    yield image_status_load(root, run_date)
     yield dataset_load(root, run_date, root.receipt(run_date, Stage.BUILD_DATASET))
     yield from run_loads(root, run_date, run_id=model)
 

@@ -11,6 +11,7 @@
     {root}/warehouse.duckdb               the published tables, locally
     {root}/reports/<run_date>/index.html
     {root}/runs/<run_date>/<stage>.json   receipts
+    {root}/runs/<run_date>/catalog_images.parquet
 
 Versions name immutable folders by what went into them. A run is a date: each stage
 leaves a receipt there that says which version it made or reused, and the next stage
@@ -125,6 +126,10 @@ class Root:
     def receipt_path(self, run_date: datetime.date, stage: Stage) -> epath.Path:
         """Where a stage of a run leaves its receipt."""
         return self.path / "runs" / run_date.isoformat() / f"{stage}.json"
+
+    def catalog_images(self, run_date: datetime.date) -> epath.Path:
+        """Which pictures the catalogue of a date has."""
+        return self.path / "runs" / run_date.isoformat() / "catalog_images.parquet"
 
     def write_receipt(self, run_date: datetime.date, receipt: Receipt) -> None:
         """Replace the receipt of a stage."""

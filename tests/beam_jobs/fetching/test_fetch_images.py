@@ -275,6 +275,24 @@ def test_new_pictures_of_a_catalogue_are_all_that_is_asked_for(
     assert counts_of(root) == {"pictures": 3, "asked_for": 1, "ok": 3}
 
 
+def test_run_says_which_pictures_its_catalogue_has_fetched_or_not(
+    server: ImageServer, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    serve_pictures(server, "scene", "a", "b")
+    run(root, write_catalog(tmp_path / "catalog", ["a", "b", "lost"]), server.url)
+    run(root, write_catalog(tmp_path / "catalog", ["b", "lost"]), server.url)
+
+    path = Root.of(str(root)).catalog_images(parse_run_date(DATE))
+    assert dataset_tables.read_rows(path) == [
+        *(
+            {"kind": "product", "image_id": image_id}
+            for image_id in sorted(map(signature, ["b", "lost"]))
+        ),
+        {"kind": "scene", "image_id": signature("scene")},
+    ]
+
+
 def test_pictures_that_are_there_are_not_asked_for_when_their_host_moves(
     server: ImageServer, tmp_path: Path
 ) -> None:
