@@ -32,6 +32,7 @@ from beam_jobs.processors import usable_cores
 from beam_jobs.ranking import plan as plans
 from beam_jobs.ranking.accounts import Accounts, write_accounts
 from beam_jobs.ranking.champions import find_model
+from beam_jobs.ranking.decisions import decided_by
 from beam_jobs.ranking.gates import (
     check_coverage,
     check_recall,
@@ -113,8 +114,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     check_coverage(folder, manifest, wanted.min_coverage)
     check_recall(manifest)
     receipt = _receipt(version, manifest, seconds=meter.seconds, reused=reused)
-    usage = usage_of(meter, options)
-    root.write_receipt(date, dataclasses.replace(receipt, usage=usage))
+    receipt = dataclasses.replace(
+        receipt,
+        usage=usage_of(meter, options),
+        decided_by=decided_by(manifest, wanted),
+    )
+    root.write_receipt(date, receipt)
     log.info("rankings %s: %s", version, manifest["counts"])
 
 

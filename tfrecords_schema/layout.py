@@ -60,6 +60,7 @@ class Receipt:
         reused: whether the output was complete already.
         notes: warnings that belong in the report.
         usage: what it took of the machine; of earlier versions there is none.
+        decided_by: what the output follows from, where people ask for that.
     """
 
     stage: Stage
@@ -69,6 +70,7 @@ class Receipt:
     reused: bool = False
     notes: tuple[str, ...] = ()
     usage: Usage | None = None
+    decided_by: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ def run_loads(root: Root, run_date: datetime.date, *, run_id: str) -> Iterator[L
             "stage_number": list(Stage).index(receipt.stage) + 1,
             "seconds": float(receipt.seconds),
             "reused": receipt.reused,
-            "notes": list(receipt.notes),
+            "notes": [*receipt.notes, *_decisions(receipt)],
             **_usage(receipt),
         }
         for receipt in receipts
@@ -55,6 +55,11 @@ def _usage(receipt: Receipt) -> Row:
         "cpu_seconds": usage.cpu_seconds if usage else None,
         "peak_memory_bytes": usage.peak_memory_bytes if usage else None,
     }
+
+
+def _decisions(receipt: Receipt) -> list[str]:
+    """What decided a stage's output, a note each."""
+    return [f"decided by {name}: {value}" for name, value in receipt.decided_by.items()]
 
 
 def _counts(receipt: Receipt) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import subprocess
@@ -98,6 +99,27 @@ def test_publish_tells_of_the_data_set_and_the_stages(root: Root) -> None:
         )
     ]
     assert found["pipeline_counts"] == [(TUESDAY, "m1", "build_dataset", "pairs", 2)]
+
+
+def test_publish_says_what_decided_the_lists(root: Root) -> None:
+    write_run(root, TUESDAY)
+    receipt = root.receipt(TUESDAY, Stage.RANK_CATALOG)
+    decided = {"top_k": "2", "filters": '{"market": "DE"}'}
+    noted = dataclasses.replace(receipt, notes=("a warning",), decided_by=decided)
+    root.write_receipt(TUESDAY, noted)
+    run(root)
+    with duckdb.connect(str(root.warehouse), read_only=True) as connection:
+        found = connection.execute("SELECT stage, notes FROM pipeline_runs").fetchall()
+    assert dict(found) == {
+        "fetch_images": [],
+        "build_dataset": [],
+        "evaluate": [],
+        "rank_catalog": [
+            "a warning",
+            'decided by filters: {"market": "DE"}',
+            "decided by top_k: 2",
+        ],
+    }
 
 
 def write_attention(root: Root, date: datetime.date = TUESDAY) -> dict[str, Any]:
