@@ -10,10 +10,12 @@ import argparse
 import datetime
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from beam_jobs.publishing.approval import (
     Decision,
     decide,
+    is_as_before,
     read_request,
     replaced_states,
     require_unchanged,
@@ -21,11 +23,13 @@ from beam_jobs.publishing.approval import (
     staged_tables,
     warehouse_address,
 )
-from beam_jobs.publishing.target import open_target
+from beam_jobs.publishing.publication import NoBackupError
+from beam_jobs.publishing.target import Target, open_target
 from tfrecords_schema import cli
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Root, parse_run_date
 from tfrecords_schema.table_folders import published_tables
+from tfrecords_schema.tables import PublishedTable
 
 logger = logging.getLogger(__name__)
 
@@ -43,10 +47,11 @@ def approve(root: Root, run_date: datetime.date, *, by: str) -> dict[str, int]:
     request = read_request(root, run_date)
     require_waiting(request)
     with open_target(warehouse_address(root, request)) as target:
+        tables = list(published_tables().values())
+        target.ensure_tables(tables)
         require_unchanged(target, request)
         staged = staged_tables(request)
         checked = [target.run_checks(item) for item in staged]
-        tables = list(published_tables().values())
         rows = target.publish(
             checked, tables=tables, replacing=replaced_states(request)
         )
@@ -74,7 +79,8 @@ def roll_back(
     """Put back what the approved swap of a date replaced.
 
     The backup alone tells whether there was a swap: a process may have been killed
-    before it wrote its decision, and the date may have been staged again since.
+    before it wrote its decision, and the date may have been staged again since. A
+    request that waits by then ends, as it was to replace what is taken away here.
 
     Args:
         root: the storage root.
@@ -92,10 +98,42 @@ def roll_back(
     request = read_request(root, run_date)
     with open_target(warehouse_address(root, request)) as target:
         tables = list(published_tables().values())
-        rows = target.rollback(run_date, tables, discard_newer=discard_newer)
+        target.ensure_tables(tables)
+        rows = _put_back(target, request, run_date, tables, discard_newer=discard_newer)
+        is_waiting = request["decision"] == Decision.WAITING
+        # That of a swap which a killed process has not written down is its own.
+        if is_waiting and not is_as_before(target, request):
+            logger.warning(
+                "a request for %s was waiting, to replace what the roll-back has taken "
+                "away: it ends with what was staged; stage the date again for another",
+                run_date,
+            )
         target.discard(staged_tables(request))
     decide(root, request, Decision.ROLLED_BACK, by=by)
     return rows
+
+
+def _put_back(
+    target: Target,
+    request: dict[str, Any],
+    run_date: datetime.date,
+    tables: Sequence[PublishedTable],
+    *,
+    discard_newer: bool,
+) -> dict[str, int]:
+    """Put back what the swap replaced, unless a killed process has done so already.
+
+    Raises:
+        InputError: no backup of the date is kept, or the date was published again.
+    """
+    try:
+        return target.rollback(run_date, tables, discard_newer=discard_newer)
+    except NoBackupError:
+        is_approved = request["decision"] == Decision.APPROVED
+        if not (is_approved and is_as_before(target, request)):
+            raise
+    logger.info("%s is as before the swap already", run_date)
+    return {name: state.rows for name, state in replaced_states(request).items()}
 
 
 def drop_backup(root: Root, run_date: datetime.date) -> list[str]:
@@ -114,6 +152,7 @@ def drop_backup(root: Root, run_date: datetime.date) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Decide about one date."""
+    cli.configure_logging("approve", argv)
     parser = argparse.ArgumentParser(
         description="Approve what publish has staged.", allow_abbrev=False
     )
@@ -134,7 +173,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     arguments = parser.parse_args(argv)
     if arguments.discard_newer and not arguments.rollback:
         parser.error("--discard_newer belongs to --rollback")
-    cli.configure_logging()
     root, run_date = Root.of(arguments.root), parse_run_date(arguments.run_date)
     if arguments.reject:
         reject(root, run_date, by=arguments.by)

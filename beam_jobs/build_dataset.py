@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import datetime
 import logging
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +31,7 @@ from beam_jobs.dataset.dataset_transforms import Product, Scene
 from beam_jobs.dataset.shard_sizes import ShardRule
 from beam_jobs.dataset.splits import SplitRule
 from beam_jobs.dataset.triplets import Provenance
+from beam_jobs.launching import usage_of
 from beam_jobs.mining.champion import Champion, earlier_identity, find_champion
 from beam_jobs.mining.negatives import NegativeRule, Strategy
 from beam_jobs.options import CatalogOptions, RunOptions, parse_options
@@ -40,6 +40,7 @@ from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
+from tfrecords_schema.usage import Meter
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class BuildDatasetOptions(PipelineOptions):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the job."""
-    configure_logging()
+    configure_logging(Stage.BUILD_DATASET, argv)
     options = parse_options(
         argv,
         RunOptions,
@@ -121,7 +122,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     champion = _champion(root, date, own.champion, rules=rules)
     catalog_options = options.view_as(CatalogOptions)
 
-    started = time.monotonic()
+    meter = Meter()
     catalog = read_catalog(catalog_options.catalog, catalog_options.domain)
     sources = find_sources(root, catalog)
     described = _described(sources, rules, champion)
@@ -153,9 +154,10 @@ def main(argv: Sequence[str] | None = None) -> None:
                 **({"mined_with": champion.run_id} if champion else {}),
             },
             counts=manifest["counts"],
-            seconds=round(time.monotonic() - started, 3),
+            seconds=meter.seconds,
             reused=reused,
             notes=_notes(manifest["counts"], champion),
+            usage=usage_of(meter, options),
         ),
     )
     log.info("data set %s: %s", version, manifest["counts"])

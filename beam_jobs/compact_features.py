@@ -34,7 +34,7 @@ from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root, Stage, parse_run_date
 from tfrecords_schema.segments import SegmentStore
-from trainer.pointer import read_pointer
+from trainer.pointer import named_folder, read_pointer
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\d")
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command; prints a line for each cache."""
-    configure_logging()
+    configure_logging("compact_features", argv)
     arguments = _parser().parse_args(argv)
     root = Root.of(arguments.root)
     stores = feature_stores(root, arguments.backbone)
@@ -191,10 +191,11 @@ def _newest(
 
 
 def _champion_dataset(root: Root) -> set[str]:
-    champion = read_pointer(root.champion).value
-    if champion is None:
+    pointer = read_pointer(root.champion)
+    if pointer.value is None:
         return set()
-    return {storage.read_manifest(root.model(champion["run_id"]))["dataset"]}
+    folder = named_folder(root.champion, pointer, pointer.value["run_id"])
+    return {storage.read_manifest(folder)["dataset"]}
 
 
 def _settle_unfinished(store: epath.Path, *, adopt: bool) -> None:

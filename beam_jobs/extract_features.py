@@ -17,9 +17,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import datetime
 import logging
-import time
 from collections.abc import Sequence
 
 import apache_beam as beam
@@ -33,13 +31,14 @@ from beam_jobs.features.feature_requests import (
     work_table,
 )
 from beam_jobs.features.feature_transforms import BATCH, PREPROCESSING, ExtractUnit
-from beam_jobs.launching import run_pipeline
+from beam_jobs.launching import run_pipeline, usage_of
 from beam_jobs.options import RunOptions, UnitOptions, parse_options
 from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
 from tfrecords_schema.segments import RecordLocation, SegmentStore
+from tfrecords_schema.usage import Meter
 from trainer.backbones import Backbone, resolve_backbone
 
 log = logging.getLogger(__name__)
@@ -70,7 +69,7 @@ class ExtractFeaturesOptions(PipelineOptions):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the job."""
-    configure_logging()
+    configure_logging(Stage.EXTRACT_FEATURES, argv)
     options = parse_options(
         argv,
         RunOptions,
@@ -81,7 +80,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     run = options.view_as(RunOptions)
     root, date = run.storage_root, run.date
 
-    started = time.monotonic()
+    meter = Meter()
     dataset = root.receipt(date, Stage.BUILD_DATASET).outputs["dataset"]
     needed = needed_features(root.dataset(dataset))
     chosen = options.view_as(ExtractFeaturesOptions)
@@ -93,7 +92,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     if work.missing:
         computed = _compute(root, work, backbone, options)
     log.info("%d of %d features computed into %s", computed, len(needed), name)
-    _write_receipt(root, date, backbone, len(needed), computed, started)
+    receipt = _receipt(backbone, len(needed), computed, meter.seconds)
+    usage = usage_of(meter, options)
+    root.write_receipt(date, dataclasses.replace(receipt, usage=usage))
 
 
 def store_name(backbone: Backbone) -> str:
@@ -216,33 +217,23 @@ def _check_complete(work: Work) -> None:
         raise AssertionError(f"{len(lacking)} features were not made: {lacking[0]}")
 
 
-def _write_receipt(
-    root: Root,
-    date: datetime.date,
-    backbone: Backbone,
-    needed: int,
-    computed: int,
-    started: float,
-) -> None:
-    root.write_receipt(
-        date,
-        Receipt(
-            stage=Stage.EXTRACT_FEATURES,
-            outputs={
-                "features": store_name(backbone),
-                "backbone": backbone.name,
-                "weights": backbone.weights,
-            },
-            counts={
-                "needed": needed,
-                "computed": computed,
-                # By earlier runs, or by this one before it was killed.
-                "cached": needed - computed,
-            },
-            seconds=round(time.monotonic() - started, 3),
-            reused=not computed,
-            notes=(backbone.note,) if backbone.note else (),
-        ),
+def _receipt(backbone: Backbone, needed: int, computed: int, seconds: float) -> Receipt:
+    return Receipt(
+        stage=Stage.EXTRACT_FEATURES,
+        outputs={
+            "features": store_name(backbone),
+            "backbone": backbone.name,
+            "weights": backbone.weights,
+        },
+        counts={
+            "needed": needed,
+            "computed": computed,
+            # By earlier runs, or by this one before it was killed.
+            "cached": needed - computed,
+        },
+        seconds=seconds,
+        reused=not computed,
+        notes=(backbone.note,) if backbone.note else (),
     )
 
 

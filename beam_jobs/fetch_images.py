@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 from apache_beam.options.pipeline_options import PipelineOptions
 from etils import epath
 
@@ -51,7 +51,7 @@ from beam_jobs.image_status import (
     outcome,
     segment_status,
 )
-from beam_jobs.launching import run_pipeline
+from beam_jobs.launching import run_pipeline, usage_of
 from beam_jobs.options import CatalogOptions, RunOptions, UnitOptions, parse_options
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.cli import configure_logging
@@ -60,6 +60,7 @@ from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Stage
 from tfrecords_schema.segments import SegmentStore, SegmentWriter
+from tfrecords_schema.usage import Meter
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +103,7 @@ class FetchJob:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the job."""
-    configure_logging()
+    configure_logging(Stage.FETCH_IMAGES, argv)
     options = parse_options(
         argv,
         RunOptions,
@@ -130,11 +131,13 @@ def main(argv: Sequence[str] | None = None) -> None:
         placeholder_ids=own.placeholder_ids,
         pipeline=options,
     )
-    started = time.monotonic()
+    meter = Meter()
     limits = GateLimits(own.min_success, own.min_host_success)
     counts, asked_for = fetch(job, limits)
-    receipt = _receipt(root.image_store, counts, asked_for, started)
-    root.write_receipt(date, receipt)
+    _write_pictures(root.catalog_images(date), job.pictures)
+    receipt = _receipt(root.image_store, counts, asked_for, meter.seconds)
+    usage = usage_of(meter, options)
+    root.write_receipt(date, dataclasses.replace(receipt, usage=usage))
     log.info("pictures of the catalogue by code: %s", receipt.counts)
 
 
@@ -285,8 +288,18 @@ def _as_list(lane: int, units: Iterable[UnitSize]) -> tuple[int, list[UnitSize]]
     return lane, list(units)
 
 
+def _write_pictures(path: epath.Path, pictures: Pictures) -> None:
+    """Write down what the catalogue has: the store also has what earlier ones had."""
+    keys = sorted((kind, image_id) for kind, image_id, _ in pictures)
+    table = pa.Table.from_pydict(
+        {"kind": [key[0] for key in keys], "image_id": [key[1] for key in keys]},
+        schema=dataset_tables.CATALOG_IMAGES,
+    )
+    storage.write_atomic(path, dataset_tables.arrow_bytes(table))
+
+
 def _receipt(
-    store: epath.Path, codes: Counter[str], asked_for: int, started: float
+    store: epath.Path, codes: Counter[str], asked_for: int, seconds: float
 ) -> Receipt:
     """Account for every picture of the catalogue, as the store now knows it."""
     held = [segment.name for segment in SegmentStore(store).segments()]
@@ -298,7 +311,7 @@ def _receipt(
             "asked_for": asked_for,
             **dict(sorted(codes.items())),
         },
-        seconds=round(time.monotonic() - started, 3),
+        seconds=seconds,
         reused=not asked_for,
     )
 

@@ -72,6 +72,7 @@ def _is_open(root: Root, date: datetime.date) -> bool:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
+    cli.configure_logging("offer_catalog", argv)
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
@@ -84,7 +85,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"--{name}", choices=["yes", "no"], required=True, help=text
         )
     options = parser.parse_args(argv)
-    cli.configure_logging()
     root, run_date = Root.of(options.root), parse_run_date(options.run_date)
     reason = None
     if options.promoted == "yes":

@@ -23,6 +23,11 @@ class RunOptions(PipelineOptions):
     def _add_argparse_args(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--root", help="storage root, a folder or gs://bucket/path")
         parser.add_argument("--run_date", help="partition the run writes, YYYY-MM-DD")
+        parser.add_argument(
+            "--finishes_job",
+            default="",
+            help="project/region/id of the Dataflow job that ran this job's pipeline",
+        )
 
     @property
     def storage_root(self) -> Root:

@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import datetime
 import logging
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -43,12 +42,16 @@ from beam_jobs.publishing.target import (
 from tfrecords_schema import cli, storage
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
-from tfrecords_schema.segments import SegmentStore
 from tfrecords_schema.table_folders import published_tables
 from tfrecords_schema.tables import Severity
+from tfrecords_schema.usage import Meter
 
 _NOT_RANKED = (
     "no model has been promoted, so nothing was ranked and the date has no lists"
+)
+_ALL_IMAGES = (
+    "image_status has pictures of earlier catalogues too: an earlier version has "
+    "fetched those of {run_date}; run fetch_images for it again, and publish"
 )
 
 logger = logging.getLogger(__name__)
@@ -73,7 +76,7 @@ def publish(
         InputError: an earlier stage has not run, its output does not fit a table's
             definition, a check failed, or the warehouse is in use.
     """
-    started = time.monotonic()
+    meter = Meter()
     loads = list(find_loads(root, run_date))
     warehouse = absolute_address(warehouse)
     address = address_of(root, warehouse)
@@ -98,10 +101,12 @@ def publish(
             notes, told = [], ""
     if not _output(root, run_date, stage=Stage.RANK_CATALOG, name="rankings"):
         notes.append(_NOT_RANKED)
+    if not root.catalog_images(run_date).exists():
+        notes.append(_ALL_IMAGES.format(run_date=run_date))
     receipt = _receipt(
         checked,
         outputs={"warehouse": warehouse or root.warehouse.name},
-        seconds=time.monotonic() - started,
+        meter=meter,
         notes=notes,
     )
     for note in receipt.notes:
@@ -130,7 +135,7 @@ def _receipt(
     checked: Sequence[Checked],
     *,
     outputs: dict[str, str],
-    seconds: float,
+    meter: Meter,
     notes: Sequence[str],
 ) -> Receipt:
     rows = {item.staged.table.name: item.staged.rows for item in checked}
@@ -144,8 +149,9 @@ def _receipt(
             "checks_passed": results - len(warned),
             "checks_warned": len(warned),
         },
-        seconds=seconds,
+        seconds=meter.seconds,
         notes=(*notes, *(f"warning: {text}" for text in warned)),
+        usage=meter.usage(),
     )
 
 
@@ -172,7 +178,7 @@ def find_loads(root: Root, run_date: datetime.date) -> Iterator[Load]:
         # Ranked by a model of another date, whose figures are published there.
         model = storage.read_manifest(root.rankings(version))["model"]
     root.receipt(run_date, Stage.FETCH_IMAGES)
-    yield image_status_load(SegmentStore(root.image_store), run_date)
+    yield image_status_load(root, run_date)
     yield dataset_load(root, run_date, root.receipt(run_date, Stage.BUILD_DATASET))
     yield from run_loads(root, run_date, run_id=model)
 
@@ -206,6 +212,7 @@ def _findings(checked: Sequence[Checked]) -> list[Mapping[str, Any]]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Publish one date."""
+    cli.configure_logging(Stage.PUBLISH, argv)
     parser = argparse.ArgumentParser(
         description="Publish a run's tables.", allow_abbrev=False
     )
@@ -217,7 +224,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="check the rows and have them wait for python -m beam_jobs.approve",
     )
     arguments = parser.parse_args(argv)
-    cli.configure_logging()
     publish(
         Root.of(arguments.root),
         parse_run_date(arguments.run_date),

@@ -14,9 +14,9 @@ says so.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import logging
-import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,12 +26,13 @@ from apache_beam.options.pipeline_options import (
     StandardOptions,
 )
 
-from beam_jobs.launching import run_pipeline
+from beam_jobs.launching import run_pipeline, usage_of
 from beam_jobs.options import RunOptions, parse_options
 from beam_jobs.processors import usable_cores
 from beam_jobs.ranking import plan as plans
 from beam_jobs.ranking.accounts import Accounts, write_accounts
 from beam_jobs.ranking.champions import find_model
+from beam_jobs.ranking.decisions import decided_by
 from beam_jobs.ranking.gates import (
     check_coverage,
     check_recall,
@@ -66,6 +67,7 @@ from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
+from tfrecords_schema.usage import Meter
 from trainer.preparation import backbone_file
 from trainer.vectors import needs_pictures, pair_sizes
 
@@ -81,7 +83,7 @@ not hours. Units are as large."""
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the job."""
-    configure_logging()
+    configure_logging(Stage.RANK_CATALOG, argv)
     options = parse_options(
         argv, RunOptions, RankCatalogOptions, description=__doc__.splitlines()[0]
     )
@@ -89,13 +91,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     root, date = run.storage_root, run.date
     wanted = read_wanted(options.view_as(RankCatalogOptions))
 
-    started = time.monotonic()
+    meter = Meter()
     # Also where nothing is ranked: a mistyped root has no champion either.
     root.receipt(date, Stage.BUILD_DATASET)
     model = find_model(root, date, options.view_as(RankCatalogOptions).rank_with)
     if model is None:
         log.warning("there is no champion yet, so nothing is ranked")
-        _write_receipt(root, date, "", None, started=started, reused=False)
+        receipt = _receipt("", None, seconds=meter.seconds, reused=False)
+        usage = usage_of(meter, options)
+        root.write_receipt(date, dataclasses.replace(receipt, usage=usage))
         return
     provenance = provenance_of(root, date, wanted, champion=model)
     version = f"{date.isoformat()}-{digest(provenance, 8)}"
@@ -109,7 +113,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     manifest = storage.read_manifest(folder)
     check_coverage(folder, manifest, wanted.min_coverage)
     check_recall(manifest)
-    _write_receipt(root, date, version, manifest, started=started, reused=reused)
+    receipt = _receipt(version, manifest, seconds=meter.seconds, reused=reused)
+    receipt = dataclasses.replace(
+        receipt,
+        usage=usage_of(meter, options),
+        decided_by=decided_by(manifest, wanted),
+    )
+    root.write_receipt(date, receipt)
     log.info("rankings %s: %s", version, manifest["counts"])
 
 
@@ -249,25 +259,16 @@ def _threads(options: PipelineOptions) -> int:
     )
 
 
-def _write_receipt(
-    root: Root,
-    date: datetime.date,
-    version: str,
-    manifest: dict[str, Any] | None,
-    *,
-    started: float,
-    reused: bool,
-) -> None:
-    root.write_receipt(
-        date,
-        Receipt(
-            stage=Stage.RANK_CATALOG,
-            outputs={"rankings": version},
-            counts=manifest["counts"] if manifest else {},
-            seconds=round(time.monotonic() - started, 3),
-            reused=reused,
-            notes=notes_of(manifest) if manifest else (),
-        ),
+def _receipt(
+    version: str, manifest: dict[str, Any] | None, *, seconds: float, reused: bool
+) -> Receipt:
+    return Receipt(
+        stage=Stage.RANK_CATALOG,
+        outputs={"rankings": version},
+        counts=manifest["counts"] if manifest else {},
+        seconds=seconds,
+        reused=reused,
+        notes=notes_of(manifest) if manifest else (),
     )
 
 

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
 from collections.abc import Sequence
 
 from beam_jobs.validation.anomaly_files import Verdict, verdict_path, write_verdict
@@ -35,19 +34,20 @@ from tfrecords_schema import cli
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.tables import Severity
+from tfrecords_schema.usage import Meter
 
 log = logging.getLogger(__name__)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Judge the data set of one date."""
+    cli.configure_logging(Stage.VALIDATE_DATASET, argv)
     arguments = _parser().parse_args(argv)
-    cli.configure_logging()
     root = Root.of(arguments.root)
     run_date = parse_run_date(arguments.run_date)
     rules = load_rules(arguments.rules) if arguments.rules else default_rules()
 
-    started = time.monotonic()
+    meter = Meter()
     built = root.receipt(run_date, Stage.BUILD_DATASET)
     fetched = root.find_receipt(run_date, Stage.FETCH_IMAGES)
     version, domain = built.outputs["dataset"], built.outputs["domain"]
@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         # That of an earlier try, with another data set, must not stand for this one.
         root.receipt_path(run_date, Stage.VALIDATE_DATASET).unlink(missing_ok=True)
         raise InputError(_refusal(verdict, f"{verdict_path(root, run_date)}"))
-    receipt = _receipt(verdict, seconds=round(time.monotonic() - started, 3))
+    receipt = _receipt(verdict, meter)
     root.write_receipt(run_date, receipt)
     for note in receipt.notes:
         log.warning(note)
@@ -100,7 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _receipt(verdict: Verdict, *, seconds: float) -> Receipt:
+def _receipt(verdict: Verdict, meter: Meter) -> Receipt:
     warned = verdict.judgement.of(Severity.WARN)
     notes = [f"data validation: {_told(found)}" for found in warned.values()]
     if verdict.baseline.note:
@@ -119,8 +119,9 @@ def _receipt(verdict: Verdict, *, seconds: float) -> Receipt:
             "rules_not_applied": idle,
             "rules_warned": len(warned),
         },
-        seconds=seconds,
+        seconds=meter.seconds,
         notes=tuple(notes),
+        usage=meter.usage(),
     )
 
 

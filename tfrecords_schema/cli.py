@@ -4,10 +4,19 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
+from collections.abc import Sequence
 
 from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError
+from tfrecords_schema.log_lines import (
+    FORM_VARIABLE,
+    JsonLines,
+    LogForm,
+    log_what_python_prints,
+    run_fields,
+)
 
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -44,13 +53,37 @@ def parse_split(name: str) -> Split:
         raise InputError(f"--split {name!r} is not one of: {known}") from None
 
 
-def configure_logging() -> None:
-    """Log to stderr at INFO; stdout stays free for what a job returns."""
-    logging.basicConfig(
-        level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True
-    )
+def configure_logging(stage: str, argv: Sequence[str] | None = None) -> None:
+    """Log to stderr at INFO; stdout stays free for what a job returns.
+
+    The environment variable COMPLETE_THE_LOOK_LOGS chooses the form, see `log_lines`.
+
+    Args:
+        stage: what the job is, for collectors of logs.
+        argv: its command line (None: the process's own).
+
+    Raises:
+        InputError: there is no such form.
+    """
+    form = _log_form(os.environ.get(FORM_VARIABLE, LogForm.TEXT))
+    handler = logging.StreamHandler(sys.stderr)
+    if form is LogForm.JSON:
+        arguments = sys.argv[1:] if argv is None else argv
+        handler.setFormatter(JsonLines(run_fields(stage, arguments, os.environ)))
+        log_what_python_prints()
+    else:
+        handler.setFormatter(logging.Formatter(LOG_FORMAT))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     # These announce every import and file they touch.
     for noisy in ("absl", "apache_beam", "jax", "h5py", "tensorflow"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # This one tells the job's id, by which Airflow waits for it.
     logging.getLogger("apache_beam.runners.dataflow").setLevel(logging.INFO)
+
+
+def _log_form(name: str) -> LogForm:
+    try:
+        return LogForm(name)
+    except ValueError:
+        known = ", ".join(LogForm)
+        raise InputError(f"{FORM_VARIABLE}={name!r} is not one of: {known}") from None

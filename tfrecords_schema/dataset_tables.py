@@ -41,6 +41,14 @@ IMAGE_STATUS = pa.schema(
 )
 """One row per picture of the catalogue and segment; the newest segment's row counts."""
 
+CATALOG_IMAGES = pa.schema(
+    [
+        _required("kind", pa.string()),  # scene | product
+        _required("image_id", pa.string()),
+    ]
+)
+"""Every picture of a date's catalogue, whether it could be had or not."""
+
 PAIRS = pa.schema(
     [
         _required("pair_id", pa.string()),

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 
+from tfrecords_schema.log_lines import is_json
+
 _DISK_IS_FULL = os.strerror(errno.ENOSPC)
+_log = logging.getLogger(__name__)
 
 
 class InputError(ValueError):
@@ -42,17 +46,22 @@ def exit_on_input_error(main: Callable[[Sequence[str] | None], None]) -> None:
     try:
         main(None)
     except (InputError, UnreachableError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(str(error))
         sys.exit(2 if isinstance(error, InputError) else 1)
     except Exception as error:
         # Arrow, DuckDB, TensorFlow and Beam each wrap what the system says.
         if _DISK_IS_FULL not in str(error):
             raise
         lines = [line for line in str(error).splitlines() if _DISK_IS_FULL in line]
-        print(
-            f"error: a disk is full: {lines[-1].strip()}; make room under --root and "
-            f"in {tempfile.gettempdir()}, and run the job again: it goes on where it "
-            "was",
-            file=sys.stderr,
+        _tell(
+            f"a disk is full: {lines[-1].strip()}; make room under --root and in "
+            f"{tempfile.gettempdir()}, and run the job again: it goes on where it was"
         )
         sys.exit(1)
+
+
+def _tell(message: str) -> None:
+    if is_json():
+        _log.error("error: %s", message)
+    else:
+        print(f"error: {message}", file=sys.stderr)

@@ -11,6 +11,7 @@
     {root}/warehouse.duckdb               the published tables, locally
     {root}/reports/<run_date>/index.html
     {root}/runs/<run_date>/<stage>.json   receipts
+    {root}/runs/<run_date>/catalog_images.parquet
 
 Versions name immutable folders by what went into them. A run is a date: each stage
 leaves a receipt there that says which version it made or reused, and the next stage
@@ -28,6 +29,7 @@ from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
+from tfrecords_schema.usage import Usage
 
 
 class Stage(enum.StrEnum):
@@ -57,6 +59,8 @@ class Receipt:
         seconds: wall time of the stage.
         reused: whether the output was complete already.
         notes: warnings that belong in the report.
+        usage: what it took of the machine; of earlier versions there is none.
+        decided_by: what the output follows from, where people ask for that.
     """
 
     stage: Stage
@@ -65,6 +69,8 @@ class Receipt:
     seconds: float
     reused: bool = False
     notes: tuple[str, ...] = ()
+    usage: Usage | None = None
+    decided_by: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -123,6 +129,10 @@ class Root:
         """Where a stage of a run leaves its receipt."""
         return self.path / "runs" / run_date.isoformat() / f"{stage}.json"
 
+    def catalog_images(self, run_date: datetime.date) -> epath.Path:
+        """Which pictures the catalogue of a date has."""
+        return self.path / "runs" / run_date.isoformat() / "catalog_images.parquet"
+
     def write_receipt(self, run_date: datetime.date, receipt: Receipt) -> None:
         """Replace the receipt of a stage."""
         storage.write_json(
@@ -137,6 +147,8 @@ class Root:
         fields: dict[str, Any] = storage.read_json(path)
         fields["stage"] = Stage(fields["stage"])
         fields["notes"] = tuple(fields["notes"])
+        if fields.get("usage"):
+            fields["usage"] = Usage(**fields["usage"])
         return Receipt(**fields)
 
     def receipt(self, run_date: datetime.date, stage: Stage) -> Receipt:

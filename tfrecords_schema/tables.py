@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import jinja2
 import pyarrow as pa
@@ -172,6 +172,21 @@ class PublishedTable:
                 for column in self.columns
             ]
         )
+
+    def columns_after(self, found: Sequence[str]) -> tuple[Column, ...]:
+        """The columns that a table of an earlier definition lacks and can be given.
+
+        Those are new ones at the end, null in the rows that are there. Nothing, where
+        the table differs in another way.
+
+        Args:
+            found: names of the table's columns, in order.
+        """
+        n_found = len(found)
+        added = self.columns[n_found:]
+        is_earlier = tuple(found) == self.column_names[:n_found]
+        fits = all(column.mode is Mode.NULLABLE for column in added)
+        return added if is_earlier and fits else ()
 
     @property
     def duckdb_columns(self) -> str:

@@ -17,7 +17,7 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from trainer.backbone_form import MODEL_FILE
 from trainer.pictures import PREPROCESSING
-from trainer.pointer import CHAMPION, read_pointer
+from trainer.pointer import CHAMPION, named_folder, read_pointer
 from trainer.vectors import why_unserved
 
 _RUN_ID = re.compile(r"\w[\w.-]*")  # and no path to somewhere else
@@ -101,10 +101,10 @@ def find_category(name: str, chosen: ChosenModel) -> str:
 
 
 def _champion(root: Root) -> str:
-    value = read_pointer(root.champion).value
-    if value is None:
+    pointer = read_pointer(root.champion)
+    if pointer.value is None:
         raise InputError(
             f"there is no champion under {root.path}; promote a model, or name one "
             "with --model"
         )
-    return str(value["run_id"])
+    return named_folder(root.champion, pointer, pointer.value["run_id"]).name

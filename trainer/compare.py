@@ -60,7 +60,7 @@ FIGURES_FILE = "comparison.json"
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    configure_logging()
+    configure_logging("compare", argv)
     arguments = _parser().parse_args(argv)
     if arguments.seeds < 1:
         raise InputError(f"--seeds {arguments.seeds} is less than 1")

@@ -14,7 +14,6 @@ import argparse
 import dataclasses
 import datetime
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -30,6 +29,7 @@ from tfrecords_schema.cli import (
 from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
+from tfrecords_schema.usage import Meter
 from trainer.bootstrap import DEFAULT_RESAMPLES, LEAST_RESAMPLES
 from trainer.calibration import calibrate
 from trainer.controls import control_notes
@@ -85,7 +85,7 @@ class EvaluateConfig:
 
 def evaluate(config: EvaluateConfig) -> Receipt:
     """Run the job and leave its receipt."""
-    started = time.monotonic()
+    meter = Meter()
     train = config.root.receipt(config.run_date, Stage.TRAIN).outputs
     folder = config.root.model(train["model"])
     reused = (folder / METRICS_FILE).exists()
@@ -107,9 +107,10 @@ def evaluate(config: EvaluateConfig) -> Receipt:
             "scene_groups": evaluation["n_scene_groups"],
             "metric_rows": len(rows),
         },
-        seconds=time.monotonic() - started,
+        seconds=meter.seconds,
         reused=reused,
         notes=tuple(evaluation["notes"]),
+        usage=meter.usage(),
     )
     config.root.write_receipt(config.run_date, receipt)
     _log.info(
@@ -223,6 +224,7 @@ def _split_notes(split: Split) -> list[str]:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
+    configure_logging(Stage.EVALUATE, argv)
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
@@ -239,7 +241,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--seed", type=int, default=0)
     options = vars(parser.parse_args(argv))
-    configure_logging()
     root = Root.of(options.pop("root"))
     run_date = parse_run_date(options.pop("run_date"))
     split = parse_split(options.pop("split"))

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    configure_logging()
+    configure_logging("export_serving", argv)
     options = _parser().parse_args(argv)
     root = Root.of(options.root)
     model = options.model

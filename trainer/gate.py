@@ -15,7 +15,6 @@ import dataclasses
 import hashlib
 import logging
 import math
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from tfrecords_schema import storage
 from tfrecords_schema.cli import add_run_arguments, configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
+from tfrecords_schema.usage import Meter
 from trainer.metric_rows import ALL, DIFFERENCE_METRIC, MetricRow, difference_name
 from trainer.rival import CHAMPION
 from trainer.scorers import BASELINES
@@ -181,13 +181,13 @@ def _check_about(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    started = time.monotonic()
+    configure_logging(Stage.GATE, argv)
+    meter = Meter()
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
     add_run_arguments(parser)
     options = parser.parse_args(argv)
-    configure_logging()
     root, run_date = Root.of(options.root), parse_run_date(options.run_date)
     evaluated = root.receipt(run_date, Stage.EVALUATE).outputs
     run_id = evaluated["model"]
@@ -216,9 +216,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         stage=Stage.GATE,
         outputs={"model": run_id, "verdict": word},
         counts={},
-        seconds=time.monotonic() - started,
+        seconds=meter.seconds,
         reused=same,
         notes=() if verdict.promoted else verdict.reasons,
+        usage=meter.usage(),
     )
     root.write_receipt(run_date, receipt)
 

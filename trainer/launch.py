@@ -5,8 +5,9 @@
 What follows `--` goes to `trainer.task`, which runs once per worker with `--strategy
 hosts` and a TF_CONFIG of this launcher's. The batch is shared out among the workers, so
 the model is that of one process with the same options, but for dropout and rounding.
-Worker 0 writes the model. Lines of worker 1 begin with `[worker 1] `. This is for CPUs;
-the GPUs of one machine are used best by one process with `--strategy mirrored`.
+Worker 0 writes the model. Lines of worker 1 begin with `[worker 1] `, or say so in a
+field where logs are JSON. This is for CPUs; the GPUs of one machine are used best by
+one process with `--strategy mirrored`.
 
 A worker cannot train on without the others: it fails within seconds, or waits for ever.
 So when one ends by an error or a signal, the others have a moment to end by themselves,
@@ -48,6 +49,8 @@ from typing import TextIO
 
 from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
+from tfrecords_schema.layout import Stage
+from tfrecords_schema.log_lines import WORKER_VARIABLE
 from trainer.worker_group import Ended, Events, WorkerGroup
 
 log = logging.getLogger(__name__)
@@ -94,7 +97,7 @@ class _SignalledError(Exception):
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the launcher."""
-    configure_logging()
+    configure_logging(Stage.TRAIN, argv)
     own, for_task = _split(sys.argv[1:] if argv is None else argv)
     arguments = _parser().parse_args(own)
     limits = Limits(max_restarts=arguments.max_restarts)
@@ -258,6 +261,7 @@ def _environment(ports: Sequence[int], worker: int, scratch: str) -> dict[str, s
         "TF_NUM_INTRAOP_THREADS": str(threads),
         **os.environ,
         "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
+        WORKER_VARIABLE: str(worker),
         "TMPDIR": scratch,
     }
 

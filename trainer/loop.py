@@ -219,7 +219,8 @@ class _Run:
                 step,
                 loss=float(np.mean(values)),
                 learning_rate=self._learning_rate(step - 1),
-                pairs_per_s=len(values) * self._config.batch_size / seconds,
+                pairs=len(values) * self._config.batch_size,
+                seconds=seconds,
             )
 
     def _iterate(self, start: int, stop: int) -> Iterator[Any]:

@@ -57,6 +57,7 @@ def why_unchanged(root: Root, source: Source, preset: Preset) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
+    configure_logging("what_is_new", argv)
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
@@ -69,7 +70,6 @@ def main(argv: Sequence[str] | None = None) -> None:
         help="whether to end with 99 where nothing is new (default: yes)",
     )
     options = parser.parse_args(argv)
-    configure_logging()
     root, run_date = Root.of(options.root), parse_run_date(options.run_date)
     unchanged = why_unchanged(
         root, Source.of(root, run_date), parse_preset(options.preset)

@@ -49,6 +49,34 @@ def read_pointer(path: epath.Path) -> Pointer:
     return pointer
 
 
+def named_folder(path: epath.Path, pointer: Pointer, run_id: str) -> epath.Path:
+    """The folder of a model that a pointer names, now or as the one before.
+
+    Args:
+        path: the pointer file, which lies beside the folders of models.
+        pointer: as it was read.
+        run_id: of the model.
+
+    Raises:
+        InputError: it is gone. A model is promoted when it is complete, so it is no
+            use to wait for the job that writes it.
+    """
+    folder = path.parent / run_id
+    if storage.is_complete(folder):
+        return folder
+    is_there = folder.exists()
+    what = f"has lost its {storage.MANIFEST}" if is_there else "is gone"
+    value = pointer.value or {}
+    named = (value.get("run_id"), value.get("previous"))
+    others = [name for name in named if name and name != run_id]
+    before = f" (it also names {others[0]})" if others else ""
+    raise InputError(
+        f"{path} names model {run_id}, and {folder} {what}: restore the folder, or "
+        f"have the file name a model that is there{before}; see docs/runbook.md, Roll "
+        "back a model"
+    )
+
+
 def replace_pointer(path: epath.Path, value: dict[str, Any], *, read: Pointer) -> None:
     """Replace a pointer, provided that it is still what was read.
 

@@ -30,7 +30,7 @@ from trainer.pointer import CHAMPION
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    configure_logging()
+    configure_logging("predict", argv)
     options = _parser().parse_args(argv)
     if options.top < 1:
         raise InputError(f"--top {options.top} must be at least 1")

@@ -15,7 +15,6 @@ import datetime
 import enum
 import logging
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +24,7 @@ from tfrecords_schema import storage
 from tfrecords_schema.cli import add_run_arguments, configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
+from tfrecords_schema.usage import Meter
 from trainer.gate import GATE_FILE, METRICS_FILE, metrics_digest
 from trainer.pointer import read_pointer, replace_pointer
 from trainer.vectors import why_unserved
@@ -145,13 +145,13 @@ def champion_warning(manifest: Mapping[str, Any]) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
-    started = time.monotonic()
+    configure_logging(Stage.PROMOTE, argv)
+    meter = Meter()
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
     add_run_arguments(parser)
     options = parser.parse_args(argv)
-    configure_logging()
     root, run_date = Root.of(options.root), parse_run_date(options.run_date)
     decision, champion = _promote(root, run_date)
     skipped = decision.action is Action.SKIP
@@ -159,9 +159,10 @@ def main(argv: Sequence[str] | None = None) -> None:
         stage=Stage.PROMOTE,
         outputs={"champion": champion},
         counts={},
-        seconds=time.monotonic() - started,
+        seconds=meter.seconds,
         reused=decision.action is Action.KEEP,
         notes=decision.reasons if skipped else (),
+        usage=meter.usage(),
     )
     root.write_receipt(run_date, receipt)
     if skipped:

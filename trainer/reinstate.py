@@ -65,6 +65,7 @@ def reinstate(root: Root, run_id: str, *, because: str) -> str | None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
+    configure_logging("reinstate", argv)
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
@@ -74,7 +75,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", required=True, help="run_id of the model")
     parser.add_argument("--because", required=True, help="the reason, in a few words")
     options = parser.parse_args(argv)
-    configure_logging()
     replaced = reinstate(Root.of(options.root), options.model, because=options.because)
     if replaced is None:
         _log.info("model %s is the champion already", options.model)

@@ -19,7 +19,7 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from trainer.metric_rows import MetricRow
 from trainer.metrics import METRICS
-from trainer.pointer import read_pointer
+from trainer.pointer import named_folder, read_pointer
 from trainer.scene_features import Features
 from trainer.scorers import ModelScorer
 from trainer.vectors import StyleModel, open_vectors
@@ -66,16 +66,19 @@ def find_rival(
         dataset: version of the data set that the pairs are from.
         categories: that the pairs have.
         open_model: loads a model from its folder.
+
+    Raises:
+        InputError: the champion's folder is gone.
     """
-    pointer = read_pointer(root.champion).value
-    if pointer is None:
+    pointer = read_pointer(root.champion)
+    if pointer.value is None:
         return None
-    opponent = pointer["run_id"]
+    opponent = pointer.value["run_id"]
     if opponent == run_id:
-        opponent = pointer.get("previous")
+        opponent = pointer.value.get("previous")
     if opponent is None:
         return None
-    model = open_model(root.model(opponent))
+    model = open_model(named_folder(root.champion, pointer, opponent))
     obstacle = _obstacle(model, fingerprint, categories)
     if obstacle is None:
         vectors = open_vectors(root, model, features)

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from tfrecords_schema import storage
 from tfrecords_schema.cli import add_run_arguments, configure_logging
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
+from tfrecords_schema.usage import Meter
 from trainer.config import TrainConfig
 from trainer.config_fields import with_changes
 from trainer.presets import PRESETS, Preset, check_method, parse_preset
@@ -44,13 +44,13 @@ _log = logging.getLogger(__name__)
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the job."""
-    configure_logging()
+    configure_logging(Stage.TRAIN, argv)
     arguments = _parser().parse_args(argv)
     root, date = Root.of(arguments.root), parse_run_date(arguments.run_date)
     preset = parse_preset(arguments.preset)
     config = _config(preset, arguments)
     where = parse_where(arguments.strategy)
-    started = time.monotonic()
+    meter = Meter()
     source = Source.of(root, date)
     # TensorFlow takes seconds that a wrong option need not wait for.
     from trainer.training import HISTORY_FILE, train_model
@@ -70,8 +70,9 @@ def main(argv: Sequence[str] | None = None) -> None:
                 "features": manifest["backbone"],
             },
             counts=manifest["counts"],
-            seconds=round(time.monotonic() - started, 3),
+            seconds=meter.seconds,
             reused=trained.reused,
+            usage=meter.usage(trained.strategy, trained.counted),
         ),
     )
     _log.info(

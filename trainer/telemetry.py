@@ -27,6 +27,10 @@ class Telemetry:
     `windows.jsonl` has one line a window of steps: step, loss, learning rate and pairs
     a second. `tensorboard/` has the curves of windows and epochs, histograms of the
     weights and, of the validation split, attention pictures and product vectors.
+
+    Attributes:
+        pairs: that this process has trained on.
+        seconds: that its steps have taken.
     """
 
     def __init__(
@@ -43,6 +47,7 @@ class Telemetry:
         self._writer = tf.summary.create_file_writer(str(self._tensorboard))
         self._views = views
         self._windows: list[dict[str, Any]] = []
+        self.pairs, self.seconds = 0, 0.0
 
     def forget_after(self, step: int) -> None:
         """Go on with what has been written, up to the step of a checkpoint."""
@@ -52,12 +57,29 @@ class Telemetry:
         if len(self._windows) < len(windows):
             self.write()
 
-    def window(self, step: int, **figures: float) -> None:
-        """Note the figures of a window that ends with a step."""
+    def window(
+        self, step: int, *, pairs: int, seconds: float, **figures: float
+    ) -> None:
+        """Note the figures of a window that ends with a step.
+
+        Args:
+            step: the last of the window.
+            pairs: of all its steps.
+            seconds: that these have taken.
+            **figures: others.
+        """
+        self.pairs += pairs
+        self.seconds += seconds
+        figures["pairs_per_s"] = pairs / seconds
         self._windows.append({"step": step, **figures})
         with self._writer.as_default(step=step):
             for name, value in figures.items():
                 tf.summary.scalar(f"window/{name}", value)
+
+    @property
+    def pairs_per_second(self) -> int:
+        """Over all windows of this process; 0 where there was none."""
+        return round(self.pairs / self.seconds) if self.seconds else 0
 
     def epoch(self, result: EpochResult, model: Trainable | PictureModel) -> None:
         """Note the figures of an epoch."""

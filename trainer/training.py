@@ -6,6 +6,7 @@ import dataclasses
 import logging
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,15 @@ class Trained:
         run_id: its folder.
         reused: whether it was there.
         is_writer: whether this process is the one that wrote it, or found it.
+        strategy: TensorFlow's, that it was trained with; else `process`.
+        counted: steps and rate of this process.
     """
 
     run_id: str
     reused: bool
     is_writer: bool
+    strategy: str = "process"
+    counted: Mapping[str, int] = dataclasses.field(default_factory=dict)
 
 
 def train_model(
@@ -93,8 +98,7 @@ def train_model(
         "backbone_weights": source.weights,
         "notes": list(source.notes),
     }
-    is_writer = _train_into(folder, root, config, provenance, where)
-    return Trained(run_id, reused=False, is_writer=is_writer)
+    return _train_into(folder, root, config, provenance, where)
 
 
 def _train_into(
@@ -103,8 +107,8 @@ def _train_into(
     config: TrainConfig,
     provenance: dict[str, Any],
     where: Where,
-) -> bool:
-    """Train, and write the model's folder; whether this process is the one that did."""
+) -> Trained:
+    """Train, and write the model's folder, if this process is the one that does."""
     wall, cpu = time.monotonic(), time.process_time()
     keras.utils.set_random_seed(config.seed)
     tf.config.experimental.enable_op_determinism()
@@ -115,8 +119,14 @@ def _train_into(
     categories = read_categories(dataset)
     sources = Sources(root, dataset, provenance["backbone"], categories)
     chief = is_chief(strategy)
+    trained = Trained(
+        provenance["run_id"],
+        reused=False,
+        is_writer=chief,
+        strategy=type(strategy).__name__,
+    )
     if not chief and config.method is Method.CLOSED_FORM:
-        return False  # there is nothing to share
+        return trained  # there is nothing to share
     goes_on = tf.train.latest_checkpoint(str(folder / CHECKPOINTS)) is not None
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         tables = read_tables(config, sources, scratch=Path(scratch))
@@ -127,7 +137,7 @@ def _train_into(
             model, history = fit_model(tables, categories, config)
             _clear(folder)
         else:
-            model, history = _train_steps(
+            model, history, pace = _train_steps(
                 folder,
                 tables,
                 sources,
@@ -136,6 +146,7 @@ def _train_into(
                 Path(scratch),
                 goes_on=goes_on,
             )
+            trained = dataclasses.replace(trained, counted=pace)
     if chief:
         cost = {
             "wall_s": round(time.monotonic() - wall, 3),
@@ -149,7 +160,7 @@ def _train_into(
                 manifest |= _keep_backbone(folder, root, model, provenance)
             model = model.heads
         _write_model(folder, model, history, manifest)
-    return chief
+    return trained
 
 
 def _train_steps(
@@ -161,8 +172,12 @@ def _train_steps(
     scratch: Path,
     *,
     goes_on: bool,
-) -> tuple[Trainable, dict[str, Any]]:
-    """Train by gradient; the model, and what `history.json` says of it."""
+) -> tuple[Trainable, dict[str, Any], dict[str, int]]:
+    """Train by gradient.
+
+    Returns:
+        The model, what `history.json` says of it, and how much was done how fast.
+    """
     chief = is_chief(strategy)
     model = untrained_model(config, sources, tables, strategy, goes_on=goes_on)
     telemetry = None
@@ -183,9 +198,14 @@ def _train_steps(
         every=_CHECKPOINT_STEPS[config.input],
     )
     results = train(model, tables, config, strategy=strategy, places=places)
+    pace = {}
     if telemetry:
         telemetry.close(model, best_epoch(results))
-    return model, history_fields(results)
+        pace = {
+            "training.steps": telemetry.pairs // config.batch_size,
+            "training.pairs_per_second": telemetry.pairs_per_second,
+        }
+    return model, history_fields(results), pace
 
 
 def _check_replicas(config: TrainConfig, replicas: int) -> None:

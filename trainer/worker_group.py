@@ -15,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TextIO
 
+from tfrecords_schema.log_lines import is_json
 from trainer import tied
 
 _LAST_LINES = 20  # a traceback's end; everything has been shown before
@@ -49,10 +50,10 @@ Events = queue.SimpleQueue[Ended | signal.Signals]
 class WorkerGroup:
     """Processes that run the same command, each with an environment of its own.
 
-    Their lines go to one stream, whole and with their worker's number. Each leads a
-    process group: a Ctrl-C at the terminal reaches the launcher alone, and what a
-    worker has started ends with it. The thread that makes this must outlive it, as
-    Linux ends the workers with that thread.
+    Their lines go to one stream, whole and with their worker's number, which lines of
+    JSON have among their fields. Each leads a process group: a Ctrl-C at the terminal
+    reaches the launcher alone, and what a worker has started ends with it. The thread
+    that makes this must outlive it, as Linux ends the workers with that thread.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class _Worker:
     ) -> None:
         self.lines: collections.deque[str] = collections.deque(maxlen=_LAST_LINES)
         self._number = number
+        self._whose = f"[worker {number}] "
         self._waiter: threading.Thread | None = None
         self.process = subprocess.Popen(
             # Isolated: only the command itself shall see the paths of this process.
@@ -136,12 +138,14 @@ class _Worker:
 
     def _show(self, output: TextIO, lock: threading.Lock) -> None:
         assert self.process.stdout is not None
+        tells_worker = is_json()
         for line in self.process.stdout:
             line = line.rstrip("\n")
             self.lines.append(line)
+            whose = "" if tells_worker and line[:1] == "{" else self._whose
             # Nobody may be reading any more; the job is not to stand still for that.
             with lock, contextlib.suppress(OSError):
-                output.write(f"[worker {self._number}] {line}\n")
+                output.write(f"{whose}{line}\n")
                 output.flush()
 
     def _wait(self, events: Events, reader: threading.Thread) -> None:

@@ -22,7 +22,7 @@ from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root, Stage
 from tfrecords_schema.records import decode_feature, product_key, scene_key
 from tfrecords_schema.segments import SegmentStore
-from trainer.pointer import read_pointer
+from trainer.pointer import named_folder, read_pointer
 
 if TYPE_CHECKING:
     from trainer.export import ExportedModel
@@ -111,14 +111,14 @@ def _champion(
 
 
 def _promoted(root: Root) -> str:
-    pointer = read_pointer(root.champion).value
-    if pointer is None:
+    pointer = read_pointer(root.champion)
+    if pointer.value is None:
         raise InputError(
             f"--negative_strategy=hard needs a promoted model and {root.champion} is "
             "not there; run a night with --negative_strategy=uniform first, or name a "
             "model with --champion"
         )
-    return pointer["run_id"]
+    return named_folder(root.champion, pointer, pointer.value["run_id"]).name
 
 
 class FeatureSnapshot:

@@ -165,6 +165,7 @@ def require_ok(found: Sequence[Finding]) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
+    cli.configure_logging("preflight", argv)
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
@@ -177,7 +178,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--attributes", default="", help="likewise")
     parser.add_argument("--settings", required=True, help="JSON of the DAGs' settings")
     options = parser.parse_args(argv)
-    cli.configure_logging()
     told = Told.of(options.settings)
     found = []
     for finding in findings(options, told):

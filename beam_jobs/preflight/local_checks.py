@@ -13,7 +13,7 @@ from pathlib import Path
 from beam_jobs.preflight.findings import Finding, Told
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
-from trainer.pointer import read_pointer
+from trainer.pointer import named_folder, read_pointer
 
 GIB = 2**30
 
@@ -62,7 +62,8 @@ def check_dates(
     """Refuse dates that lie ahead: the run's own, and that of the champion.
 
     A champion of the future would never be replaced, as a run of an earlier date does
-    not roll it back.
+    not roll it back. One whose folder is gone is refused too: no new model could be
+    compared with it, and nothing be ranked.
     """
     days = told.value("preflight.max_days_ahead")
     latest = today + datetime.timedelta(days=days)
@@ -74,7 +75,10 @@ def check_dates(
         )
         return [Finding("dates", message, ok=False)]
     try:
-        champion = read_pointer(root.champion).value
+        pointer = read_pointer(root.champion)
+        champion = pointer.value
+        if champion:
+            named_folder(root.champion, pointer, champion["run_id"])
     except InputError as error:
         return [Finding("champion", str(error), ok=False)]
     if champion and datetime.date.fromisoformat(champion["run_date"]) > latest:

@@ -240,6 +240,15 @@ def replaced_states(request: dict[str, Any]) -> dict[str, PartitionState]:
     }
 
 
+def is_as_before(target: Target, request: dict[str, Any]) -> bool:
+    """Whether the date is published as it was when the request was made."""
+    before = replaced_states(request)
+    return all(
+        _published_state(target, staged) == before[staged.table.name]
+        for staged in staged_tables(request)
+    )
+
+
 def require_unchanged(target: Target, request: dict[str, Any]) -> None:
     """Refuse a request whose staging or published rows are others than it says.
 

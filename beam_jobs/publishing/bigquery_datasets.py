@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterable, Sequence
 
 from google.api_core import exceptions
@@ -15,6 +16,7 @@ from beam_jobs.publishing.bigquery_tables import (
     adopt_metadata,
     outdated_metadata,
     require_same_columns,
+    schema_of,
     table_of,
 )
 from tfrecords_schema.table_folders import published_tables
@@ -99,10 +101,22 @@ class Datasets:
             self._client.create_table(wanted, exists_ok=True, retry=self.jobs.retry)
             return
         require_same_columns(table, found)
+        if table.columns_after([field.name for field in found.schema]):
+            self._add_columns(table)
         if changed := outdated_metadata(wanted, found):
             self._client.update_table(
                 adopt_metadata(wanted, found), changed, retry=self.jobs.retry
             )
+
+    def _add_columns(self, table: PublishedTable) -> None:
+        """Give what is kept of a table the columns of a later definition."""
+        kept = re.compile(rf".*\.(staging|backup)_{table.name}_\d{{8}}(_[0-9a-f]+)?")
+        for dataset in (self.address.staging, self.address.backup):
+            for name in filter(kept.fullmatch, self.tables_in(dataset)):
+                found = self._client.get_table(name, retry=self.jobs.retry)
+                if table.columns_after([field.name for field in found.schema]):
+                    found.schema = schema_of(table)
+                    self._client.update_table(found, ["schema"], retry=self.jobs.retry)
 
     def make_table(self, name: str, schema: Sequence[bigquery.SchemaField]) -> None:
         """Have a table there that is none of the published ones."""

@@ -71,14 +71,18 @@ def table_of(table: PublishedTable, dataset: str) -> bigquery.Table:
 def require_same_columns(table: PublishedTable, found: bigquery.Table) -> None:
     """Refuse a published table whose columns are others than the definition's.
 
+    Columns that it lacks and can be given are for the update of its schema.
+
     Raises:
         InputError: naming the first column that differs, or the partitioning.
     """
+    added = table.columns_after([field.name for field in found.schema])
+    expected = schema_of(table)[: len(table.columns) - len(added)]
     name = found.full_table_id or found.table_id
     require_definition(
         table,
         f"table {name}",
-        expected=_columns(schema_of(table)),
+        expected=_columns(expected),
         found=_columns(found.schema),
     )
     partitioning = found.time_partitioning

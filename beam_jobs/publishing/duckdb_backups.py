@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from beam_jobs.publishing.dialects import relation_sql, to_duckdb
 from beam_jobs.publishing.duckdb_session import Session
-from beam_jobs.publishing.duckdb_tables import column_list
+from beam_jobs.publishing.duckdb_tables import BACKUP, column_list
 from beam_jobs.publishing.partition_state import (
     PartitionState,
     require_newest,
@@ -26,8 +26,6 @@ from beam_jobs.publishing.publication import (
 )
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.tables import PublishedTable, quoted
-
-_BACKUP = "backup"
 
 
 def state_of(
@@ -59,7 +57,7 @@ def back_up(
 ) -> None:
     """Keep what is published of a date, in place of what was kept of it before."""
     drop(session, run_date)
-    session.execute(f"CREATE SCHEMA IF NOT EXISTS {_BACKUP}")
+    session.execute(f"CREATE SCHEMA IF NOT EXISTS {BACKUP}")
     for table in tables:
         session.execute(
             f"CREATE TABLE {_relation(backup_name(table, run_date))} AS "
@@ -92,7 +90,7 @@ def record(
 
 
 def _recorded(session: Session, run_date: datetime.date) -> dict[str, PartitionState]:
-    if record_name(run_date) not in session.tables_in(_BACKUP):
+    if record_name(run_date) not in session.tables_in(BACKUP):
         return {}
     rows = session.rows(f"SELECT * FROM {_relation(record_name(run_date))}", {})
     return {row["table_name"]: PartitionState.of(row) for row in rows}
@@ -116,7 +114,7 @@ def restore(
             session,
             table,
             run_date,
-            relation=f"{_BACKUP}.{backup_name(table, run_date)}",
+            relation=f"{BACKUP}.{backup_name(table, run_date)}",
         )
         for table in found
     }
@@ -153,16 +151,16 @@ def find(
     Raises:
         InputError: there is none.
     """
-    return require_backup(run_date, tables, session.tables_in(_BACKUP))
+    return require_backup(run_date, tables, session.tables_in(BACKUP))
 
 
 def drop(session: Session, run_date: datetime.date) -> list[str]:
     """Drop what is kept of a date; the names of the tables."""
-    kept = tables_of_date(run_date, session.tables_in(_BACKUP))
+    kept = tables_of_date(run_date, session.tables_in(BACKUP))
     for name in kept:
         session.execute(f"DROP TABLE {_relation(name)}")
     return kept
 
 
 def _relation(name: str) -> str:
-    return relation_sql(f"{_BACKUP}.{name}")
+    return relation_sql(f"{BACKUP}.{name}")

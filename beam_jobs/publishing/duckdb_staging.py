@@ -15,7 +15,7 @@ import duckdb
 
 from beam_jobs.publishing.dialects import relation_sql, to_duckdb
 from beam_jobs.publishing.duckdb_session import Session
-from beam_jobs.publishing.duckdb_tables import column_list
+from beam_jobs.publishing.duckdb_tables import STAGING, column_list
 from beam_jobs.publishing.publication import (
     Checked,
     CheckResult,
@@ -29,7 +29,6 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.tables import Check
 
 _EXAMPLES = 3
-_STAGING = "staging"
 
 
 def stage(
@@ -45,8 +44,8 @@ def stage(
     name = staging_name(table, run_date)
     kind = "TEMP TABLE"
     if keep:
-        session.execute(f"CREATE SCHEMA IF NOT EXISTS {_STAGING}")
-        name, kind = f"{_STAGING}.{name}", "TABLE"
+        session.execute(f"CREATE SCHEMA IF NOT EXISTS {STAGING}")
+        name, kind = f"{STAGING}.{name}", "TABLE"
     rows = _stage_rows(session, load, f"{kind} {relation_sql(name)}", name=name)
     relations = {"table": name}
     for relation in sorted(table.relations):
@@ -100,7 +99,7 @@ def run_checks(session: Session, staged: Staged) -> Checked:
 
 def missing(session: Session, relations: Collection[str]) -> list[str]:
     """Those of the kept staging tables that are not there."""
-    kept = {f"{_STAGING}.{name}" for name in session.tables_in(_STAGING)}
+    kept = {f"{STAGING}.{name}" for name in session.tables_in(STAGING)}
     return sorted(set(relations) - kept)
 
 

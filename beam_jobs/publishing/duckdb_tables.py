@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import datetime
+import re
 
-from beam_jobs.publishing.dialects import to_duckdb
+from beam_jobs.publishing.dialects import relation_sql, to_duckdb
 from beam_jobs.publishing.duckdb_session import Session
 from beam_jobs.publishing.publication import require_definition
 from tfrecords_schema.table_folders import published_tables
 from tfrecords_schema.tables import PublishedTable, quoted
 from tfrecords_schema.view_folders import PublishedDates, PublishedView, published_views
 
+STAGING = "staging"
+"""Schema of the tables that wait for an approval."""
+
+BACKUP = "backup"
+"""Schema of what approved swaps have replaced."""
+
 
 def ensure_table(session: Session, table: PublishedTable) -> None:
-    """Have a table there, if need be empty.
+    """Have a table there, if need be empty; one of an earlier definition gets columns.
 
     Raises:
         InputError: it has other columns than its definition.
     """
-    found = _published_columns(session, table)
-    if not found:
+    if not _columns_of(session, "main", table.name):
         session.execute(f"CREATE TABLE {quoted(table.name)} ({table.duckdb_columns})")
         _describe_relation(session, "TABLE", table.name, text=table.description)
         for column in table.columns:
             _describe_column(session, table.name, column.name, text=column.description)
         return
+    _add_columns(session, table)
+    found = _columns_of(session, "main", table.name)
     require_definition(
         table,
         f"table {table.name} of the warehouse",
@@ -36,9 +44,32 @@ def ensure_table(session: Session, table: PublishedTable) -> None:
     )
 
 
+def _add_columns(session: Session, table: PublishedTable) -> None:
+    """Give a table, and what is kept of it, the columns of a later definition.
+
+    What is kept waits for an approval, or for a roll-back.
+    """
+    added = table.columns_after(list(_columns_of(session, "main", table.name)))
+    if not added:
+        return
+    kept = re.compile(rf"(staging|backup)_{table.name}_\d{{8}}")
+    places = [("main", table.name)]
+    for schema in (STAGING, BACKUP):
+        names = filter(kept.fullmatch, session.tables_in(schema))
+        places += [(schema, name) for name in names]
+    for schema, name in places:
+        for column in table.columns_after(list(_columns_of(session, schema, name))):
+            session.execute(
+                f"ALTER TABLE {relation_sql(f'{schema}.{name}')} "
+                f"ADD COLUMN {quoted(column.name)} {column.duckdb_type}"
+            )
+    for column in added:
+        _describe_column(session, table.name, column.name, text=column.description)
+
+
 def has_table(session: Session, table: PublishedTable) -> bool:
     """Whether a table is there."""
-    return bool(_published_columns(session, table))
+    return bool(_columns_of(session, "main", table.name))
 
 
 def column_list(table: PublishedTable) -> str:
@@ -49,9 +80,7 @@ def column_list(table: PublishedTable) -> str:
 def replace_views(session: Session) -> None:
     """Make the views anew for the dates that are published now."""
     there = [
-        name
-        for name, table in published_tables().items()
-        if _published_columns(session, table)
+        name for name, table in published_tables().items() if has_table(session, table)
     ]
     dates = {name: _dates(session, name) for name in there}
     every = [date for found in dates.values() for date in found]
@@ -89,14 +118,14 @@ def _literal(text: str) -> str:
     return f"'{escaped}'"
 
 
-def _published_columns(
-    session: Session, table: PublishedTable
+def _columns_of(
+    session: Session, schema: str, name: str
 ) -> dict[str, tuple[str, bool]]:
     rows = session.connection.execute(
         "SELECT column_name, data_type, is_nullable FROM duckdb_columns() "
-        "WHERE database_name = current_database() AND schema_name = 'main' "
+        "WHERE database_name = current_database() AND schema_name = $schema "
         "AND table_name = $name ORDER BY column_index",
-        {"name": table.name},
+        {"schema": schema, "name": name},
     ).fetchall()
     return {name: (kind, nullable) for name, kind, nullable in rows}
 

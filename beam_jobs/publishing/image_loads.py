@@ -13,16 +13,23 @@ from beam_jobs.image_status import LATE_PART, status_parts
 from beam_jobs.publishing.publication import Load
 from beam_jobs.publishing.sources import read
 from tfrecords_schema import dataset_tables
+from tfrecords_schema.layout import Root
 from tfrecords_schema.segments import SegmentStore
 from tfrecords_schema.table_folders import published_tables
 
 _IMAGE_KEY = ["kind", "image_id"]
 
 
-def image_status_load(store: SegmentStore, run_date: datetime.date) -> Load:
-    """The last known status of every picture of the store."""
+def image_status_load(root: Root, run_date: datetime.date) -> Load:
+    """The last known status of every picture of a date's catalogue.
+
+    Of every picture of the store, where a version before `catalog_images` fetched them.
+    """
     table = published_tables()["image_status"]
-    latest = latest_status(store.segments())
+    latest = latest_status(SegmentStore(root.image_store).segments())
+    if (path := root.catalog_images(run_date)).exists():
+        wanted = read(path, dataset_tables.CATALOG_IMAGES)
+        latest = latest.join(wanted, keys=_IMAGE_KEY, join_type="left semi")
     dated = _with_constant(latest, "run_date", pa.scalar(run_date, pa.date32()))
     # Types only: a null where none may be is staging's to refuse, by name.
     types = pa.schema([field.with_nullable(True) for field in table.arrow_schema])

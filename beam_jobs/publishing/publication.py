@@ -176,17 +176,21 @@ def tables_of_date(run_date: datetime.date, kept: Sequence[str]) -> list[str]:
     return [name for name in kept if name.endswith(f"_{run_date:%Y%m%d}")]
 
 
+class NoBackupError(InputError):
+    """Nothing is kept of a date that could be put back."""
+
+
 def require_backup(
     run_date: datetime.date, tables: Sequence[PublishedTable], kept: Sequence[str]
 ) -> list[PublishedTable]:
     """The tables of which a backup of a date is kept.
 
     Raises:
-        InputError: there is none.
+        NoBackupError: there is none.
     """
     found = [table for table in tables if backup_name(table, run_date) in kept]
     if not found:
-        raise InputError(
+        raise NoBackupError(
             f"no backup of {run_date} is kept (kept: {', '.join(kept) or 'nothing'}); "
             "only an approved swap can be rolled back, until --drop_backup"
         )

@@ -33,17 +33,38 @@ def run_loads(root: Root, run_date: datetime.date, *, run_id: str) -> Iterator[L
             "stage_number": list(Stage).index(receipt.stage) + 1,
             "seconds": float(receipt.seconds),
             "reused": receipt.reused,
-            "notes": list(receipt.notes),
+            "notes": [*receipt.notes, *_decisions(receipt)],
+            **_usage(receipt),
         }
         for receipt in receipts
     ]
     counts = [
         {**common, "stage": str(receipt.stage), "name": name, "value": value}
         for receipt in receipts
-        for name, value in sorted(receipt.counts.items())
+        for name, value in sorted(_counts(receipt).items())
     ]
     yield _load("pipeline_runs", stages)
     yield _load("pipeline_counts", counts)
+
+
+def _usage(receipt: Receipt) -> Row:
+    """What a stage took; nothing is known of receipts of earlier versions."""
+    usage = receipt.usage
+    return {
+        "runner": usage.runner if usage else None,
+        "cpu_seconds": usage.cpu_seconds if usage else None,
+        "peak_memory_bytes": usage.peak_memory_bytes if usage else None,
+    }
+
+
+def _decisions(receipt: Receipt) -> list[str]:
+    """What decided a stage's output, a note each."""
+    return [f"decided by {name}: {value}" for name, value in receipt.decided_by.items()]
+
+
+def _counts(receipt: Receipt) -> dict[str, int]:
+    """What a stage counted; the names of what is measured have a dot in them."""
+    return {**receipt.counts, **(receipt.usage.counted if receipt.usage else {})}
 
 
 def earlier_receipts(root: Root, run_date: datetime.date) -> list[Receipt]:

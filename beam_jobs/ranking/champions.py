@@ -9,7 +9,7 @@ from etils import epath
 
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
-from trainer.pointer import read_pointer
+from trainer.pointer import named_folder, read_pointer
 
 
 class RankWith(enum.StrEnum):
@@ -26,8 +26,7 @@ def find_model(root: Root, run_date: datetime.date, rank_with: str) -> str | Non
         InputError: no champion was in force on the date, or there is no such model.
     """
     if rank_with == RankWith.PRESENT:
-        champion = read_pointer(root.champion).value
-        return champion["run_id"] if champion else None
+        return _present(root)
     if rank_with == RankWith.OF_DATE:
         return _champion_of(root, run_date)
     if not root.model(rank_with).exists():
@@ -36,6 +35,13 @@ def find_model(root: Root, run_date: datetime.date, rank_with: str) -> str | Non
             f"there a model {root.model(rank_with)}"
         )
     return rank_with
+
+
+def _present(root: Root) -> str | None:
+    pointer = read_pointer(root.champion)
+    if pointer.value is None:
+        return None
+    return named_folder(root.champion, pointer, pointer.value["run_id"]).name
 
 
 def _champion_of(root: Root, run_date: datetime.date) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import datetime
 import logging
-import time
 from collections.abc import Sequence
 
 from etils import epath
@@ -18,6 +17,7 @@ from tfrecords_schema import cli, storage
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.segments import SegmentStore
+from tfrecords_schema.usage import Meter
 
 PAGE = "index.html"
 
@@ -35,7 +35,7 @@ def write_report(
         warehouse: address of the one with earlier dates; empty for the root's DuckDB
             file, where it is there.
     """
-    started = time.monotonic()
+    meter = Meter()
     with open_reader(root, warehouse) as reader:
         run = read_run(root, run_date, warehouse=reader)
     book = PictureBook(SegmentStore(root.image_store))
@@ -55,7 +55,8 @@ def write_report(
                 "pictures_missing": len(book.missing),
                 "bytes": len(page),
             },
-            seconds=round(time.monotonic() - started, 3),
+            seconds=meter.seconds,
+            usage=meter.usage(),
         ),
     )
     _log.info("wrote %s, %d bytes", path, len(page))
@@ -64,13 +65,13 @@ def write_report(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of `python -m beam_jobs.report`."""
+    cli.configure_logging(Stage.REPORT, argv)
     parser = argparse.ArgumentParser(
         prog="beam_jobs.report", description=__doc__, allow_abbrev=False
     )
     cli.add_run_arguments(parser)
     add_warehouse_argument(parser)
     options = parser.parse_args(argv)
-    cli.configure_logging()
     write_report(
         Root.of(options.root),
         parse_run_date(options.run_date),

@@ -32,6 +32,7 @@ class StageRow:
         counts: name and number of what went in and came out.
         rejected: code and number of what was turned away.
         outputs: what it made or found.
+        decided_by: what that follows from, where the receipt says so.
     """
 
     name: str
@@ -42,6 +43,7 @@ class StageRow:
     counts: tuple[tuple[str, str], ...]
     rejected: tuple[tuple[str, str], ...]
     outputs: tuple[tuple[str, str], ...]
+    decided_by: tuple[tuple[str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,6 +97,7 @@ def _row(stage: Stage, receipt: Receipt | None, longest: float) -> StageRow:
             if _is_rejection(key) and value
         ),
         outputs=tuple(sorted(receipt.outputs.items())),
+        decided_by=tuple(receipt.decided_by.items()),
     )
 
 

@@ -24,6 +24,7 @@ from airflow.providers.google.cloud.triggers.dataflow import (
     DataflowJobStateCompleteTrigger,
 )
 
+from complete_the_look.job_logs import label, labels
 from complete_the_look.job_names import job_name
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def place_options(dataflow: Dataflow) -> dict[str, Any]:
 class DataflowOperator(BeamRunPythonPipelineOperator):
     """One of the project's Beam jobs on Dataflow."""
 
+    template_fields = (*BeamRunPythonPipelineOperator.template_fields, "job_options")
+
     def __init__(
         self, *, dataflow: Dataflow, pipeline_options: dict[str, Any], **kwargs: Any
     ) -> None:
@@ -80,6 +83,8 @@ class DataflowOperator(BeamRunPythonPipelineOperator):
     def execute(self, context: Context) -> Any:
         """Start the job, or find it; then wait."""
         self.dataflow_config.job_name = job_name(context)
+        run_date = label(str(self.job_options["run_date"]))
+        self.pipeline_options["labels"] = {**labels(context), "run_date": run_date}
         return super().execute(context)
 
     def execute_on_dataflow(self, context: Context) -> Any:
@@ -108,13 +113,25 @@ class DataflowOperator(BeamRunPythonPipelineOperator):
                 poll_sleep=self.dataflow_config.poll_sleep,
             ),
             method_name="execute_complete",
+            kwargs={"job_id": self.dataflow_job_id},
         )
 
-    def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
-        """Do what comes after the pipeline, on this machine."""
+    def execute_complete(
+        self, context: Context, event: dict[str, Any], job_id: str = ""
+    ) -> None:
+        """Do what comes after the pipeline, on this machine.
+
+        Args:
+            context: of the task.
+            event: of the trigger.
+            job_id: whose counters go into the receipt; empty of a task that waits since
+                before an upgrade.
+        """
         super().execute_complete(context, event)
+        config = self.dataflow_config
+        job = f"{config.project_id}/{config.location}/{job_id}"
         BeamHook(runner="DirectRunner").start_python_pipeline(
-            variables=dict(self.job_options),
+            variables={**self.job_options, **({"finishes_job": job} if job_id else {})},
             py_file=self.py_file,
             py_options=self.py_options,
             py_interpreter=self.py_interpreter,

@@ -19,6 +19,7 @@ from airflow.sdk import BaseOperator, TriggerRule
 
 from complete_the_look.engine_settings import Engine
 from complete_the_look.failures import RetryByKind
+from complete_the_look.job_logs import choose_form
 from complete_the_look.settings import current_settings
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def _common(
         "execution_timeout": datetime.timedelta(hours=timeout_h),
         "retry_policy": RetryByKind(refusal_is_final=refusal_is_final),
         "trigger_rule": trigger_rule,
+        "pre_execute": choose_form,
         "doc_md": doc_md,
         "inlets": list(inlets),
         "outlets": list(outlets),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import enum
 import sys
 from typing import Annotated
 
@@ -12,6 +13,13 @@ from complete_the_look.schema import Limits
 # A place on this machine or in a store; every task has a working directory of its own.
 PLACE = r"(/|[a-z][a-z0-9+.-]*://).+"
 MAX_TOP_K = 1000  # what `beam_jobs.rank_catalog` takes
+
+
+class Logs(enum.StrEnum):
+    """The form of the jobs' log lines."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -146,6 +154,7 @@ class Settings:
         warehouse: where to publish; empty for the root's DuckDB file.
         python: interpreter with the project's jobs; empty for Airflow's own.
         schedule: of the nightly run, in cron's form and UTC; null: only by hand.
+        logs: form of the jobs' log lines, `text` for people or `json` for collectors.
         catalog: of the nightly runs.
         beam: how Beam jobs run.
         training: what runs the training.
@@ -163,6 +172,7 @@ class Settings:
     warehouse: Annotated[str, Limits(matches=r"|/.+|bigquery://.+/.+")]
     python: Annotated[str, Limits(matches=r"|/.+")]
     schedule: Annotated[str | None, Limits(matches=r"\S+( \S+){4}")]
+    logs: Logs
     catalog: Catalog
     beam: Beam
     training: Training

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from complete_the_look.job_logs import FORM_VARIABLE
 from complete_the_look.schema import SettingsError
+from complete_the_look.settings import current_settings
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -54,6 +56,13 @@ def pod_task(
         namespace=kubernetes.namespace,
         image=kubernetes.image,
         cmds=list(command),
+        env_vars={
+            FORM_VARIABLE: str(current_settings().logs),
+            "AIRFLOW_CTX_DAG_ID": "{{ ti.dag_id }}",
+            "AIRFLOW_CTX_DAG_RUN_ID": "{{ ti.run_id }}",
+            "AIRFLOW_CTX_TASK_ID": "{{ ti.task_id }}",
+            "AIRFLOW_CTX_TRY_NUMBER": "{{ ti.try_number }}",
+        },
         service_account_name=kubernetes.service_account,
         container_resources=k8s.V1ResourceRequirements(
             requests=resources, limits=resources

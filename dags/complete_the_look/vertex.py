@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator
 from airflow.sdk.exceptions import AirflowException
 
+from complete_the_look.job_logs import labels, variables
 from complete_the_look.job_names import job_name
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class VertexOperator(BaseOperator):
         hook, name = CustomJobHook(gcp_conn_id=_CONNECTION), job_name(context)
         job_id = self._running(hook, name)
         if job_id is None:
-            job_id = self._start(hook, name)
+            job_id = self._start(hook, name, context)
         else:
             self.log.info("waiting for job %s of an earlier try", job_id)
         context["ti"].xcom_push(key="training_id", value=job_id)
@@ -72,7 +73,7 @@ class VertexOperator(BaseOperator):
             raise AirflowException(event["message"])
         self.log.info("%s", event["message"])
 
-    def _start(self, hook: Any, name: str) -> str:
+    def _start(self, hook: Any, name: str, context: Context) -> str:
         vertex = self.vertex
         job = hook.submit_custom_container_training_job(
             project_id=vertex.project,
@@ -80,6 +81,8 @@ class VertexOperator(BaseOperator):
             display_name=name,
             container_uri=vertex.image,
             command=self.command,
+            environment_variables=variables(context),
+            labels=labels(context),
             staging_bucket=vertex.staging_bucket,
             service_account=vertex.service_account or None,
             machine_type=vertex.machine_type,

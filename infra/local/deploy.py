@@ -316,12 +316,12 @@ def _agreed(done: bool) -> None:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
+    cli.configure_logging("deploy", argv)
     parser = argparse.ArgumentParser(
         description=__doc__.splitlines()[0], allow_abbrev=False
     )
     parser.add_argument("--environment", required=True, help="of infra/settings")
     options = parser.parse_args(argv)
-    cli.configure_logging()
     require_none(obstacles(options.environment, PROJECT), "cannot deploy:")
     if not sys.stdin.isatty():
         raise InputError("make deploy asks before it applies; call it at a terminal")

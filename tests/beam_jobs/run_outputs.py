@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+from collections.abc import Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -112,6 +113,16 @@ def write_segment(root: Root, name: str, rows: list[dict[str, Any]]) -> None:
     writer.finish({})
 
 
+def write_catalog_images(
+    root: Root, run_date: datetime.date, *products: str, scenes: Sequence[str] = SCENES
+) -> None:
+    """Which pictures the date's catalogue has."""
+    rows = [{"kind": "product", "image_id": image} for image in products]
+    rows += [{"kind": "scene", "image_id": image} for image in scenes]
+    path = root.catalog_images(run_date)
+    dataset_tables.write_table(path, rows, dataset_tables.CATALOG_IMAGES)
+
+
 def write_dataset(root: Root, run_date: datetime.date, version: str = "d1") -> None:
     """Statistics of two records and three rejections."""
     folder = root.dataset(version)
@@ -158,4 +169,5 @@ def write_run(root: Root, run_date: datetime.date) -> None:
         images = [status(image) for image in SCENES]
         images += [status(image, kind="product") for image in PRODUCTS]
         write_segment(root, "00001-aaa", images)
+    write_catalog_images(root, run_date, *PRODUCTS)
     leave_receipt(root, run_date, stage=Stage.FETCH_IMAGES)

@@ -9,6 +9,7 @@ what is tested.
 from __future__ import annotations
 
 import json
+import os
 import re
 import runpy
 import sys
@@ -109,6 +110,7 @@ def _task(task: Any) -> dict[str, Any]:
         "command": getattr(task, "bash_command", None),
         "env": getattr(task, "env", None),
         "options": getattr(task, "pipeline_options", None),
+        "logs": _chosen_logs(task),
         "notifiers": [type(item).__name__ for item in task.on_failure_callback or []],
         "after": {
             **{n: _decided(task, FAILED[kind].format(n)) for n in (1, 2, 12, -2)},
@@ -118,6 +120,15 @@ def _task(task: Any) -> dict[str, Any]:
         else None,
         "mapping": getattr(task, "options_mapping", None),
     }
+
+
+def _chosen_logs(task: Any) -> str | None:
+    """The form of the log lines that a task's processes are told, if they are."""
+    if task._pre_execute_hook is None:
+        return None
+    os.environ.pop("COMPLETE_THE_LOOK_LOGS", None)
+    task._pre_execute_hook({})
+    return os.environ["COMPLETE_THE_LOOK_LOGS"]
 
 
 def _decided(task: Any, message: str) -> str:

@@ -198,6 +198,13 @@ def test_engines_follow_the_settings(local: Described, gcp: Described) -> None:
                 assert task["type"] == "ModuleOperator", name
 
 
+def test_jobs_log_in_the_form_of_the_settings(local: Described, gcp: Described) -> None:
+    for where, form in ((local, "text"), (gcp, "json")):
+        for name, task in tasks(where):
+            starts_no_job = name.split(".")[1] in LISTS | WAITS_FOR_A_PERSON
+            assert task["logs"] == (None if starts_no_job else form), name
+
+
 def test_assets_say_what_a_task_takes_and_makes(local: Described) -> None:
     made = {n: t["outlets"] for n, t in tasks(local) if t["outlets"]}
     validated = {f"{dag}.validate_dataset": ["dataset"] for dag in DAGS}

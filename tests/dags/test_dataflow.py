@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import shlex
+import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,6 +20,7 @@ from airflow.providers.google.cloud.hooks.dataflow import (
 )
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from complete_the_look.dataflow import DataflowOperator, place_options
+from complete_the_look.job_logs import label
 from complete_the_look.job_names import job_name
 from complete_the_look.settings import PROJECT, read_settings
 from describe_dags import FAILED
@@ -94,7 +98,7 @@ def dataflow_has(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Jobs]:
     return has
 
 
-def operator(launcher: Launcher) -> DataflowOperator:
+def operator(launcher: Launcher, root: str = "gs://b/runs") -> DataflowOperator:
     assert DATAFLOW is not None
     return DataflowOperator(
         dataflow=DATAFLOW,
@@ -103,7 +107,7 @@ def operator(launcher: Launcher) -> DataflowOperator:
         py_options=["-m"],
         py_interpreter=str(launcher.python),
         runner="DataflowRunner",
-        pipeline_options={"root": "gs://b/runs", "run_date": "2026-11-28"},
+        pipeline_options={"root": root, "run_date": "2026-11-28"},
     )
 
 
@@ -127,6 +131,7 @@ def test_a_job_is_handed_over_and_waited_for_without_a_process(
         operator(launcher).execute(context())
     assert deferred.value.trigger.job_id == NEW_JOB
     assert deferred.value.method_name == "execute_complete"
+    assert deferred.value.kwargs == {"job_id": NEW_JOB}
     (command,) = launcher.commands
     assert command.startswith("-m beam_jobs.extract_features --runner=DataflowRunner")
     for option in (
@@ -139,6 +144,30 @@ def test_a_job_is_handed_over_and_waited_for_without_a_process(
         "--run_date=2026-11-28",
     ):
         assert option in command.split(), option
+
+
+def test_a_job_has_labels_by_which_its_logs_and_costs_are_found(
+    launcher: Launcher, dataflow_has: Callable[..., Jobs]
+) -> None:
+    dataflow_has()
+    with pytest.raises(TaskDeferred):
+        operator(launcher).execute(context("manual__2026-11-28T02:00:00+00:00"))
+    (command,) = launcher.commands
+    labels = dict(re.findall(r"--labels=([^= ]+)=(\S*)", command))
+    assert labels.pop("airflow-version")
+    assert labels == {
+        "dag_id": "nightly_retrain",
+        "dag_run_id": "manual__2026-11-28t02-00-00-00-00",
+        "run_date": "2026-11-28",
+        "stage": "extract_features",
+    }
+
+
+@pytest.mark.parametrize(
+    "text", ["each_date.Fetch Images", "manual__2026-11-28T02:00:00+00:00", "ü" * 99]
+)
+def test_labels_are_of_letters_that_google_cloud_takes(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9_-]{0,63}", label(text))
 
 
 def test_another_try_waits_for_the_job_there_is(
@@ -173,11 +202,24 @@ def test_what_comes_after_a_pipeline_is_done_here_once_the_job_has_ended(
 ) -> None:
     dataflow_has()
     task = operator(launcher)
-    task.execute_complete(context(), {"status": "success", "message": "done"})
+    event = {"status": "success", "message": "done"}
+    task.execute_complete(context(), event, job_id=NEW_JOB)
     (command,) = launcher.commands
     assert "--runner=DirectRunner" in command
+    assert "--root=gs://b/runs --run_date=2026-11-28" in command
+    # Whose counters the receipt is to have.
+    assert f"--finishes_job=complete-the-look/europe-west1/{NEW_JOB}" in command
     for absent in ("--no_wait_until_finish", "--temp_location", "--project"):
         assert absent not in command
+
+
+def test_options_are_filled_in_for_the_pipeline_and_for_what_comes_after(
+    launcher: Launcher,
+) -> None:
+    task = operator(launcher, root="{{ params.root }}")
+    task.render_template_fields({"params": {"root": "gs://mine"}})
+    assert task.pipeline_options["root"] == "gs://mine"
+    assert task.job_options["root"] == "gs://mine"
 
 
 def test_a_job_that_failed_fails_the_task_before_anything_is_finished(
@@ -200,25 +242,30 @@ def test_a_launcher_that_refuses_its_input_ends_in_its_code(
         operator(launcher).execute(context())
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
 def test_jobs_log_the_line_by_which_the_operator_finds_the_job(
-    capsys: pytest.CaptureFixture[str],
+    form: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from apache_beam.runners.dataflow.internal import apiclient
 
+    monkeypatch.setenv("COMPLETE_THE_LOOK_LOGS", form)
+    for module in (sys, threading):
+        monkeypatch.setattr(module, "excepthook", module.excepthook)
     level = logging.root.level
     handlers = logging.root.handlers[:]
     try:
-        configure_logging()
+        configure_logging("extract_features", [])
         # What Beam says when Dataflow has taken a job, at INFO.
         apiclient._LOGGER.info("Created job with id: [%s]", NEW_JOB)
     finally:
+        logging.captureWarnings(False)
         logging.root.handlers[:] = handlers
         logging.root.setLevel(level)
     assert "info('Created job with id: [%s]'" in Path(apiclient.__file__).read_text()
+    said = capsys.readouterr().err
+    assert said.startswith("{") == (form == "json")
     found: list[str] = []
-    process_line_and_extract_dataflow_job_id_callback(found.append)(
-        capsys.readouterr().err
-    )
+    process_line_and_extract_dataflow_job_id_callback(found.append)(said)
     assert found == [NEW_JOB]
 
 
@@ -227,7 +274,7 @@ def test_jobs_know_every_option_of_the_place() -> None:
     options = {
         **place_options(DATAFLOW),
         **{"project": "p-12345", "region": "r", "job_name": "j", "labels": ["a=b"]},
-        **{"root": "gs://b/runs", "run_date": "2026-11-28"},
+        **{"root": "gs://b/runs", "run_date": "2026-11-28", "finishes_job": "p/r/i"},
     }
     parsed = parse_options(
         ["--runner=DataflowRunner", *beam_options_to_args(options)],

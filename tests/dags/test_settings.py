@@ -103,6 +103,7 @@ def test_every_environment_has_the_same_keys() -> None:
             {"root": "gs://bucket/runs"},
             ": warehouse '' is a DuckDB file, which must be",
         ),
+        ({"logs": "xml"}, ": logs is 'xml', and must be one of text, json"),
         ({"schedule": "nightly"}, ": schedule is 'nightly', and must match"),
         (
             {"ranking__index": "yes"},

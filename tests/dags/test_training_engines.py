@@ -9,11 +9,14 @@ from typing import Any
 import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
 from complete_the_look.environment import Kubernetes
+from complete_the_look.job_logs import variables
 from complete_the_look.job_names import job_name
 from complete_the_look.kubernetes import pod_task
 from complete_the_look.schema import SettingsError
 from complete_the_look.settings import PROJECT, read_settings
 from complete_the_look.vertex import vertex_task
+
+from tfrecords_schema.log_lines import FORM_VARIABLE, run_fields
 
 VERTEX = read_settings(PROJECT / "infra" / "settings" / "gcp.yaml").training.vertex
 COMMAND = ["python", "-m", "trainer.task", "--root=gs://b/runs"]
@@ -41,6 +44,7 @@ def context() -> Any:
         dag_id="nightly_retrain",
         run_id="scheduled__2026-11-28",
         task_id="train",
+        try_number=2,
         map_index=-1,
         xcom_push=lambda **_: None,
     )
@@ -69,6 +73,30 @@ def test_a_training_gets_its_machines_and_is_waited_for_without_a_process(
     assert asked["accelerator_type"] == "NVIDIA_L4"
     # On several machines the trainer shares out its batch among them.
     assert asked["command"] == [*COMMAND, "--strategy=hosts"]
+
+
+def test_a_training_elsewhere_says_in_its_logs_of_which_task_it_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hook = Hook([])
+    run(monkeypatch, hook)
+    (asked,) = hook.submitted
+    told = asked["environment_variables"]
+    assert told.pop(FORM_VARIABLE) == "text"  # of the settings of one machine
+    # The variables that the jobs look at, and that Airflow sets on its own machine.
+    fields = run_fields("train", [], told)
+    assert fields == {
+        "stage": "train",
+        "dag_id": "nightly_retrain",
+        "dag_run_id": "scheduled__2026-11-28",
+        "task_id": "train",
+        "try_number": "2",
+    }
+    assert asked["labels"] == {
+        "dag_id": "nightly_retrain",
+        "dag_run_id": "scheduled__2026-11-28",
+        "stage": "train",
+    }
 
 
 def test_another_try_waits_for_the_training_there_is(
@@ -108,6 +136,7 @@ def test_a_pod_gets_its_gpus_and_is_found_again_by_another_try() -> None:
     assert task.cmds == COMMAND
     assert task.container_resources.limits["nvidia.com/gpu"] == "2"
     assert task.node_selector == {"pool": "gpu"}
+    assert {variable.name for variable in task.env_vars} == set(variables(context()))
     assert task.deferrable
     assert task.reattach_on_restart
 

@@ -173,3 +173,11 @@ def test_model_that_is_not_there_is_named(copied: Root) -> None:
     copied.champion.unlink()
     with pytest.raises(InputError, match=r"no champion.*--model"):
         command.export_serving(copied, "champion")
+
+
+def test_champion_whose_folder_is_gone_is_told_with_the_file_that_names_it(
+    copied: Root,
+) -> None:
+    copied.model(RUN_ID).rmtree()
+    with pytest.raises(InputError, match=rf"champion.json names model {RUN_ID}, and"):
+        command.export_serving(copied, "champion")

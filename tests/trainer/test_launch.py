@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 
 from tfrecords_schema.errors import InputError
-from trainer import launch, tied
+from tfrecords_schema.log_lines import WORKER_VARIABLE
+from trainer import launch, tied, worker_group
 from trainer.launch import Limits, free_ports, main, run_group
 
 LONG_S = 60.0
@@ -66,6 +67,26 @@ def test_workers_are_told_each_other_and_never_the_same_port(tmp_path: Path) -> 
     addresses = [address for cluster in clusters for address in cluster["worker"]]
     assert len(set(addresses)) == 6
     assert all(address.startswith("127.0.0.1:") for address in addresses)
+
+
+def test_lines_say_which_worker_they_are_of_and_stay_json_where_logs_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = f"""
+print(json.dumps({{"message": "said", "worker": os.environ[{WORKER_VARIABLE!r}]}}))
+print("of TensorFlow's C++")
+"""
+    said = {}
+    for as_json in (False, True):
+        monkeypatch.setattr(worker_group, "is_json", lambda told=as_json: told)
+        output = io.StringIO()
+        assert run_group(program(tmp_path, body), 2, output=output) == 0
+        said[as_json] = sorted(output.getvalue().splitlines())
+    lines = [f'{{"message": "said", "worker": "{worker}"}}' for worker in (0, 1)]
+    raw = [f"[worker {worker}] of TensorFlow's C++" for worker in (0, 1)]
+    assert said[True] == sorted([*lines, *raw])
+    marked = [f"[worker {worker}] {line}" for worker, line in enumerate(lines)]
+    assert said[False] == sorted([*marked, *raw])
 
 
 def test_free_ports_leave_out_those_not_wanted() -> None:

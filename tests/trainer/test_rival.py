@@ -12,7 +12,10 @@ from tfrecords_schema.layout import Stage, parse_run_date
 
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
-    return make_world(tmp_path, monkeypatch)
+    world = make_world(tmp_path, monkeypatch)
+    for opponent in ("r0", "rx", "ry"):
+        storage.write_manifest(world.root.model(opponent), {})
+    return world
 
 
 def point_champion(world: World, run_id: str, previous: str | None = None) -> None:
@@ -31,6 +34,16 @@ def test_champion_is_scored_on_the_same_pairs(world: World) -> None:
     ]
     assert gap["value"] == pytest.approx(values[0] - values[1], abs=2e-6)
     assert gap["n"] == 57
+
+
+@pytest.mark.parametrize(("champion", "previous"), [("r9", None), ("r1", "r9")])
+def test_opponent_whose_folder_is_gone_is_told_with_the_file_that_names_it(
+    world: World, champion: str, previous: str | None
+) -> None:
+    point_champion(world, champion, previous)
+    pointer = world.root.champion
+    with pytest.raises(InputError, match=rf"{pointer} names model r9, and .*/r9 is"):
+        world.run("--resamples", "50")
 
 
 @pytest.mark.parametrize(("previous", "compared"), [("r0", "r0"), (None, None)])

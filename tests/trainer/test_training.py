@@ -190,6 +190,14 @@ def test_manifest_says_what_the_weights_follow_from(trained: Root) -> None:
         DATASET,
         BACKBONE,
     )
+    usage = receipt.usage
+    assert usage is not None
+    assert usage.cpu_seconds > 0
+    assert usage.runner.endswith("Strategy")
+    # Four epochs of as many steps each, and what a step takes is more than nothing.
+    assert usage.counted["training.steps"] % 4 == 0
+    assert usage.counted["training.steps"] >= 4 * n_pairs["pairs_train"] // 16
+    assert usage.counted["training.pairs_per_second"] > 0
 
 
 def test_other_seed_trains_other_weights(trained: Root, tmp_path: Path) -> None:
@@ -206,6 +214,8 @@ def test_rerun_reuses_the_model_and_writes_nothing(trained: Root) -> None:
     receipt = train(trained)
     assert receipt.reused
     assert receipt.counts == counts
+    assert receipt.usage is not None
+    assert receipt.usage.counted == {}
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
 
 

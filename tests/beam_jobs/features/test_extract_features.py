@@ -69,6 +69,10 @@ def test_every_needed_feature_is_computed_once(extracted: Root) -> None:
         "file",
     )
     assert storage.read_manifest(segment)["features"] == count
+    assert receipt.usage is not None
+    assert receipt.usage.runner == "DirectRunner"
+    assert receipt.usage.cpu_seconds > 0
+    assert receipt.usage.counted["beam.extract_features.pictures"] == count
 
 
 def test_features_are_those_of_the_network_on_the_picture(extracted: Root) -> None:

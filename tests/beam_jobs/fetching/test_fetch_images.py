@@ -152,6 +152,12 @@ def test_every_answer_has_its_code_and_every_picture_is_counted(
     by_code = collections.Counter(expected.values())
     assert counts == {"pictures": len(expected), "asked_for": len(expected), **by_code}
     assert sum(by_code.values()) == len(expected)
+    receipt = Root.of(str(tmp_path / "root")).receipt(
+        parse_run_date(DATE), Stage.FETCH_IMAGES
+    )
+    assert receipt.usage is not None
+    beam = {f"beam.fetch_images.{code}": count for code, count in by_code.items()}
+    assert receipt.usage.counted == beam
     # The redirected picture has the bytes of another and is kept once.
     assert len(store_of(tmp_path / "root").index) == by_code["ok"] - 1
 
@@ -268,6 +274,24 @@ def test_new_pictures_of_a_catalogue_are_all_that_is_asked_for(
 
     assert pictures_asked(server) == {path_of("b"): 1}
     assert counts_of(root) == {"pictures": 3, "asked_for": 1, "ok": 3}
+
+
+def test_run_says_which_pictures_its_catalogue_has_fetched_or_not(
+    server: ImageServer, tmp_path: Path
+) -> None:
+    root = tmp_path / "root"
+    serve_pictures(server, "scene", "a", "b")
+    run(root, write_catalog(tmp_path / "catalog", ["a", "b", "lost"]), server.url)
+    run(root, write_catalog(tmp_path / "catalog", ["b", "lost"]), server.url)
+
+    path = Root.of(str(root)).catalog_images(parse_run_date(DATE))
+    assert dataset_tables.read_rows(path) == [
+        *(
+            {"kind": "product", "image_id": image_id}
+            for image_id in sorted(map(signature, ["b", "lost"]))
+        ),
+        {"kind": "scene", "image_id": signature("scene")},
+    ]
 
 
 def test_pictures_that_are_there_are_not_asked_for_when_their_host_moves(

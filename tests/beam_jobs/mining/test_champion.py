@@ -123,6 +123,14 @@ def test_identity_holds_no_path_and_changes_with_the_features(root: Root) -> Non
     assert before.identity["run_id"] == after.identity["run_id"]
 
 
+def test_champion_whose_folder_is_gone_is_told_with_the_file_that_names_it(
+    root: Root,
+) -> None:
+    root.model("m1").rmtree()
+    with pytest.raises(InputError, match=r"champion\.json names model m1, and .* gone"):
+        find_champion(root)
+
+
 def test_no_champion_is_an_error_that_says_what_to_run(root: Root) -> None:
     root.champion.unlink()
 

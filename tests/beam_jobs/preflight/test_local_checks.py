@@ -38,6 +38,7 @@ def failed(found: list[Finding]) -> list[str]:
 def enthrone(root: Root, date: str) -> None:
     pointer = {"run_id": f"{date}-aaaaaaaa", "run_date": date}
     storage.write_json(root.champion, pointer)
+    storage.write_manifest(root.model(pointer["run_id"]), {})
 
 
 def test_a_root_that_can_be_written_is_left_as_it_was(root: Root) -> None:
@@ -71,6 +72,16 @@ def test_a_run_date_ahead_of_today_is_refused(root: Root) -> None:
     assert "preflight.max_days_ahead 0 of" in message
     assert failed(check_dates(root, tomorrow, loose, today=TODAY)) == []
     assert failed(check_dates(root, TODAY, strict, today=TODAY)) == []
+
+
+def test_a_champion_whose_folder_is_gone_is_told_before_anything_is_paid_for(
+    root: Root,
+) -> None:
+    enthrone(root, "2026-11-20")
+    root.model("2026-11-20-aaaaaaaa").rmtree()
+    (message,) = failed(check_dates(root, TODAY, told(), today=TODAY))
+    assert f"{root.champion} names model 2026-11-20-aaaaaaaa, and " in message
+    assert "is gone" in message
 
 
 def test_a_champion_of_the_future_is_told_as_it_would_never_be_replaced(

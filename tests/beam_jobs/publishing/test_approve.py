@@ -320,6 +320,71 @@ def test_swap_that_was_not_written_down_can_be_rolled_back(
     assert tables_in(root, "staging") == []
 
 
+def test_roll_back_that_was_not_written_down_is_finished_by_another(
+    root: Root, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = published(root)
+    stage(root)
+    decide(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(approve, "decide", _killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            decide(root, "--rollback")
+    assert request(root)["decision"] == "approved"
+    assert tables_in(root, "backup") == []
+    decide(root, "--rollback")
+    assert published(root) == before
+    assert request(root)["decision"] == "rolled_back"
+    notes = root.receipt(TUESDAY, Stage.PUBLISH).notes
+    assert notes[0] == "2026-11-10 is as before its swap: Kim rolled it back"
+    with pytest.raises(InputError, match="no backup of 2026-11-10 is kept"):
+        decide(root, "--rollback")
+
+
+def test_swap_whose_backup_was_dropped_is_not_taken_for_rolled_back(
+    root: Root,
+) -> None:
+    stage(root)
+    decide(root)
+    after = published(root)
+    decide(root, "--drop_backup")
+    with pytest.raises(InputError, match="no backup of 2026-11-10 is kept"):
+        decide(root, "--rollback")
+    assert published(root) == after
+    assert request(root)["decision"] == "approved"
+
+
+def test_roll_back_says_that_it_ends_a_newer_request(
+    root: Root, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = published(root)
+    stage(root)
+    decide(root)
+    write_rankings(root, TUESDAY, version="newer", top_k=1)
+    stage(root)
+    capsys.readouterr()
+    decide(root, "--rollback")
+    assert published(root) == before
+    assert tables_in(root, "staging") == []
+    assert request(root)["decision"] == "rolled_back"
+    assert "a request for 2026-11-10 was waiting" in capsys.readouterr().err
+    # It was to replace what the roll-back has taken away.
+    with pytest.raises(InputError, match="stage it again"):
+        decide(root)
+
+
+def test_roll_back_of_an_unwritten_swap_ends_no_other_request(
+    root: Root, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stage(root)
+    with monkeypatch.context() as patch:
+        patch.setattr(approve, "decide", _killed)
+        with pytest.raises(RuntimeError, match="killed"):
+            decide(root)
+    decide(root, "--rollback")
+    assert "was waiting" not in capsys.readouterr().err
+
+
 def test_date_that_is_staged_again_and_rejected_can_still_be_rolled_back(
     root: Root,
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 import subprocess
@@ -22,6 +23,7 @@ from run_outputs import (
     TUESDAY,
     leave_receipt,
     status,
+    write_catalog_images,
     write_metrics,
     write_rankings,
     write_run,
@@ -97,6 +99,27 @@ def test_publish_tells_of_the_data_set_and_the_stages(root: Root) -> None:
         )
     ]
     assert found["pipeline_counts"] == [(TUESDAY, "m1", "build_dataset", "pairs", 2)]
+
+
+def test_publish_says_what_decided_the_lists(root: Root) -> None:
+    write_run(root, TUESDAY)
+    receipt = root.receipt(TUESDAY, Stage.RANK_CATALOG)
+    decided = {"top_k": "2", "filters": '{"market": "DE"}'}
+    noted = dataclasses.replace(receipt, notes=("a warning",), decided_by=decided)
+    root.write_receipt(TUESDAY, noted)
+    run(root)
+    with duckdb.connect(str(root.warehouse), read_only=True) as connection:
+        found = connection.execute("SELECT stage, notes FROM pipeline_runs").fetchall()
+    assert dict(found) == {
+        "fetch_images": [],
+        "build_dataset": [],
+        "evaluate": [],
+        "rank_catalog": [
+            "a warning",
+            'decided by filters: {"market": "DE"}',
+            "decided by top_k: 2",
+        ],
+    }
 
 
 def write_attention(root: Root, date: datetime.date = TUESDAY) -> dict[str, Any]:
@@ -260,6 +283,43 @@ def test_publish_with_a_warning_notes_it(root: Root) -> None:
     (note,) = receipt.notes
     assert "success_rate" in note
     assert "fetched=1, images=2" in note
+
+
+def test_pictures_of_earlier_catalogues_are_not_of_the_date(root: Root) -> None:
+    write_run(root, MONDAY)
+    write_run(root, TUESDAY)
+    # Tuesday's catalogue has one product less, and one scene whose id a product had.
+    write_segment(root, "00002-bbb", [status("p1"), status("p1", kind="product")])
+    write_catalog_images(root, TUESDAY, *PRODUCTS[:2], scenes=["s1", "p1"])
+    for date in (MONDAY, TUESDAY):
+        assert publish.publish(root, date).notes == ()
+    found = {
+        date: sorted(
+            row[2:0:-1] for row in content(root)["image_status"] if row[0] == date
+        )
+        for date in (MONDAY, TUESDAY)
+    }
+    assert found[MONDAY] == sorted(
+        [("product", image) for image in PRODUCTS]
+        + [("scene", image) for image in SCENES]
+    )
+    assert found[TUESDAY] == [
+        ("product", "p1"),
+        ("product", "p2"),
+        ("scene", "p1"),
+        ("scene", "s1"),
+    ]
+
+
+def test_date_whose_catalogue_was_not_written_down_has_all_pictures_and_says_so(
+    root: Root,
+) -> None:
+    write_run(root, TUESDAY)
+    root.catalog_images(TUESDAY).unlink()
+    (note,) = publish.publish(root, TUESDAY).notes
+    assert note.startswith("image_status has pictures of earlier catalogues too")
+    assert "fetch_images" in note
+    assert len(content(root)["image_status"]) == 5
 
 
 def test_latest_status_takes_the_newest_segment(root: Root) -> None:

@@ -24,8 +24,13 @@ def root(tmp_path: Path) -> Root:
         ("2026-11-20", NEW),
     ):
         promoted(root, date, champion)
-    storage.write_json(root.champion, {"run_id": NEW, "previous": OLD})
+    point_to(root, NEW, OLD)
     return root
+
+
+def point_to(root: Root, run_id: str, previous: str) -> None:
+    storage.write_manifest(root.model(run_id), {})
+    storage.write_json(root.champion, {"run_id": run_id, "previous": previous})
 
 
 def promoted(root: Root, date: str, champion: str) -> None:
@@ -64,8 +69,22 @@ def test_a_date_that_was_run_again_later_keeps_its_champion(root: Root) -> None:
 def test_of_two_models_of_a_date_the_one_in_force_counts(root: Root) -> None:
     again = "2026-11-20-cccccccc"
     promoted(root, "2026-11-20", again)
-    storage.write_json(root.champion, {"run_id": again, "previous": NEW})
+    point_to(root, again, NEW)
     assert model(root, "2026-11-25") == again
+
+
+def test_champion_whose_folder_is_gone_is_told_with_the_file_that_names_it(
+    root: Root,
+) -> None:
+    root.model(NEW).rmtree()
+    with pytest.raises(InputError) as told:
+        model(root, "2026-11-25", "present")
+    message = str(told.value)
+    assert message.startswith(f"{root.champion} names model {NEW}, and ")
+    assert f"{root.model(NEW)} is gone" in message
+    assert "Roll back a model" in message  # of the runbook
+    assert OLD in message  # what was in force before
+    assert "did not finish" not in message
 
 
 def test_before_the_first_champion_the_error_names_it_and_the_option(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from etils import epath
 from ranked_root import (
     PRODUCTS,
@@ -269,9 +271,14 @@ def test_lists_by_all_rules_are_those_of_brute_force(
     codes = {row["id"]: row["code"] for row in shards(root, "rejections")}
     unsold = {name: "unavailable" for name, is_sold in SOLD.items() if not is_sold}
     assert codes == unsold | {"shoe-6": "features_missing"}
-    folder = root.rankings(
-        root.receipt(RUN_DATE, Stage.RANK_CATALOG).outputs["rankings"]
-    )
+    receipt = root.receipt(RUN_DATE, Stage.RANK_CATALOG)
+    offered = hashlib.sha256((tmp_path / "offers.csv").read_bytes()).hexdigest()
+    assert receipt.decided_by["attributes"] == offered[:12]
+    assert receipt.decided_by["exclude_known_pairs"] == "true"
+    expected_rules = yaml.safe_load(RULES)
+    del expected_rules["exclude_known_pairs"]
+    assert json.loads(receipt.decided_by["filters"]) == expected_rules
+    folder = root.rankings(receipt.outputs["rankings"])
     with Warehouse.open(epath.Path(tmp_path / "warehouse.duckdb")) as warehouse:
         load = publish.rankings_load(folder)
         checked = warehouse.run_checks(warehouse.stage(load, run_date=RUN_DATE))

@@ -136,6 +136,8 @@ def test_recall_is_that_of_the_sample_held_against_the_exact_lists(root: Root) -
     (note,) = receipt.notes
     assert f"{share:.4f} in shoes" in note
     assert "0.1 was asked for" in note
+    probes = manifest["index"]["probes"]
+    assert receipt.decided_by["index"] == f"{probes} probes, min_recall 0.1"
 
 
 def test_products_in_both_lists_have_the_same_distance_and_order(root: Root) -> None:

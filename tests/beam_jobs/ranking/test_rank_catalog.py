@@ -151,6 +151,17 @@ def test_files_have_the_published_table_form(ranked: Root) -> None:
     written = {path.name: pq.read_metadata(path).num_rows for path in paths}
     assert manifest["files"] == written
     assert receipt.counts == manifest["counts"]
+    assert receipt.decided_by == {
+        "model": "m1",
+        "dataset": DATASET,
+        "catalog": "c1",
+        "top_k": "5",
+        "filters": "none",
+        "exclude_known_pairs": "false",
+        "attributes": "none",
+        "index": "none",
+        "min_coverage": "0.9",
+    }
     assert receipt.counts == {
         "scenes": 7,
         "categories": 2,

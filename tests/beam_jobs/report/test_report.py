@@ -109,6 +109,16 @@ def test_stages_without_receipt_are_not_run(root: Root) -> None:
     assert "promotion has not run" in text
 
 
+def test_what_decided_the_lists_is_beside_them_and_no_warning(root: Root) -> None:
+    decided = {"top_k": "20", "filters": f'{{"market": "{HOSTILE}"}}'}
+    receipt = Receipt(Stage.RANK_CATALOG, {}, {}, 1.0, decided_by=decided)
+    root.write_receipt(RUN_DATE, receipt)
+    page = report(root)
+    reader = Reader(page)
+    assert f"Decided by filters {decided['filters']} top k 20" in reader.text
+    assert 'id="note-2"' not in page
+
+
 def test_refused_promotion_gives_its_reason_once(root: Root) -> None:
     receipt = Receipt(Stage.PROMOTE, {"champion": "m0"}, {}, 0.1, notes=("a backfill",))
     root.write_receipt(RUN_DATE, receipt)

@@ -18,7 +18,7 @@ categories AS (
   FROM {{ dataset_statistics }}
   WHERE run_date >= {{ first }} AND statistic = 'records_of_category'
 ),
--- Not of image_status, which keeps the pictures of earlier catalogues.
+-- Not of image_status, which of older dates has the pictures of all catalogues.
 scenes AS (
   SELECT run_date, SUM(value) AS scenes_known
   FROM {{ pipeline_counts }}
