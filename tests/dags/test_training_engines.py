@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowException, TaskDeferred
-from complete_the_look.environment import Kubernetes
+from complete_the_look.engine_settings import Kubernetes
 from complete_the_look.job_logs import variables
 from complete_the_look.job_names import job_name
 from complete_the_look.kubernetes import pod_task
