@@ -20,9 +20,10 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, task, task_group
 from complete_the_look import approval, export_stages, prepare_stages
+from complete_the_look.alerts import told_of_run
 from complete_the_look.dates import START, dates_between
 from complete_the_look.engines import Run
-from complete_the_look.failures import deadline, default_args
+from complete_the_look.failures import default_args, refusals_are_final
 from complete_the_look.params import (
     DATE,
     place_params,
@@ -42,7 +43,9 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=datetime.timedelta(hours=72 + settings.approval_wait_h),
-    deadline=deadline("backfill_catalog", settings.alerts),
+    **told_of_run(
+        "backfill_catalog", settings.alerts, waits_h=settings.approval_wait_h
+    ),
     tags=["complete-the-look", "rankings"],
     default_args=default_args(
         settings.retries, settings.alerts, pool=settings.pools.jobs
@@ -76,7 +79,8 @@ the DAG again with another.""",
     def list_dates(**context: Any) -> list[str]:
         """Dates, in their order."""
         params = context["params"]
-        return dates_between(params["first_date"], params["last_date"])
+        with refusals_are_final():
+            return dates_between(params["first_date"], params["last_date"])
 
     @task_group(prefix_group_id=False)
     def stage_date(run_date: Any) -> None:

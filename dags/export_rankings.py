@@ -5,7 +5,7 @@ that are prepared already: nothing is fetched or built twice. Whoever brings a c
 at another time creates an event of the asset `catalogue`, whose `extra` may name
 `catalog`, `domain` and `run_date`; then the date is prepared first, and nothing is
 trained. Events that gather while a run goes on are all done by the next one, a date
-each.
+each; what is wrong with one fails its date alone.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Any
 
 from airflow.sdk import DAG, Param, task, task_group
 from complete_the_look import export_stages, prepare_stages
+from complete_the_look.alerts import told_of_run
 from complete_the_look.assets import CATALOG, CHAMPION
-from complete_the_look.dates import START, Event, exports_of, to_prepare, to_rank
+from complete_the_look.dates import START, exports_of
 from complete_the_look.engines import Run
-from complete_the_look.failures import deadline, default_args
+from complete_the_look.events import events_of
+from complete_the_look.failures import default_args, refusals_are_final
 from complete_the_look.params import (
     DATE,
     place_params,
@@ -38,7 +40,9 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=datetime.timedelta(hours=24),
-    deadline=deadline("export_rankings", settings.alerts),
+    # Events for a DAG that is paused are lost.
+    is_paused_upon_creation=False,
+    **told_of_run("export_rankings", settings.alerts),
     tags=["complete-the-look", "rankings"],
     default_args=default_args(
         settings.retries, settings.alerts, pool=settings.pools.jobs
@@ -65,49 +69,45 @@ with DAG(
         "((dag_run.logical_date or dag_run.run_after) | ds) }}"
     )
 
-    def asked_for(context: Any) -> list[dict[str, Any]]:
-        """What the run is to export, a date each; see `exports_of`."""
-        events = [
-            Event(event.source_dag_id, event.extra, event.timestamp)
-            for of_asset in context["triggering_asset_events"].values()
-            for event in of_asset
-        ]
+    @task(
+        doc_md="""List what there is to export, a date each.
+
+**If this fails**: the parameter `run_date` is no date. Trigger the DAG again.""",
+        inlets=[CHAMPION, CATALOG],
+        execution_timeout=datetime.timedelta(minutes=10),
+    )
+    def list_dates(**context: Any) -> list[dict[str, Any]]:
+        """The dates, and what is asked for each."""
         dag_run = context["dag_run"]
-        today = (dag_run.logical_date or dag_run.run_after).date()
-        return exports_of(events, context["params"], today=today)
-
-    @task(
-        doc_md="""List the dates that are yet to be fetched and built; most often none.
-
-**If this fails**: an event's `extra` names something that is no date or no place; the
-line says which. Trigger the DAG by hand with the parameters set.""",
-        execution_timeout=datetime.timedelta(minutes=10),
-    )
-    def list_unprepared(**context: Any) -> list[dict[str, str]]:
-        """What there is to prepare."""
-        return to_prepare(asked_for(context))
-
-    @task(
-        doc_md="""List the dates to rank and publish.
-
-**If this fails**: as with `list_unprepared`.""",
-        execution_timeout=datetime.timedelta(minutes=10),
-    )
-    def list_dates(**context: Any) -> list[dict[str, str]]:
-        """What there is to rank."""
-        return to_rank(asked_for(context))
+        with refusals_are_final():
+            return exports_of(
+                events_of(context, CHAMPION, CATALOG),
+                context["params"],
+                today=(dag_run.logical_date or dag_run.run_after).date(),
+                max_days_ahead=settings.preflight.max_days_ahead,
+            )
 
     @task_group(prefix_group_id=False)
-    def export(root: Any, run_date: Any, warehouse: Any) -> None:
-        """Rank a date, publish it and write its report."""
+    def export(
+        root: Any,
+        run_date: Any,
+        catalog: Any,
+        domain: Any,
+        warehouse: Any,
+        prepare: Any,
+        refused: Any,
+    ) -> None:
+        """Prepare a date if nobody has, rank it, publish it and write its report."""
         run = Run(root, run_date)
         (
-            export_stages.rank_catalog(run)
+            prepare_stages.unless_prepared(prepare, refused)
+            >> prepare_stages.prepare(run_date, root, catalog, domain)
+            >> export_stages.rank_catalog(run)
             >> export_stages.publish(run, warehouse)
             >> export_stages.report(run, warehouse)
         )
 
-    unprepared, dates = list_unprepared(), list_dates()
+    dates = list_dates()
     (
         prepare_stages.preflight(
             "export_rankings",
@@ -116,7 +116,6 @@ line says which. Trigger the DAG by hand with the parameters set.""",
             filters="{{ params.filters }}",
             attributes="{{ params.attributes }}",
         )
-        >> [unprepared, dates]
+        >> dates
     )
-    prepared = prepare_stages.prepare.expand_kwargs(unprepared)
-    prepared >> export.expand_kwargs(dates)
+    export.expand_kwargs(dates)

@@ -16,9 +16,10 @@ import datetime
 
 from airflow.sdk import DAG, Param, task_group
 from complete_the_look import prepare_stages, train_stages
+from complete_the_look.alerts import told_of_run
 from complete_the_look.dates import START
 from complete_the_look.engines import Run
-from complete_the_look.failures import deadline, default_args
+from complete_the_look.failures import default_args
 from complete_the_look.params import place_params, prepare_params
 from complete_the_look.settings import current_settings
 
@@ -33,7 +34,7 @@ with DAG(
     catchup=False,
     max_active_runs=1,
     dagrun_timeout=datetime.timedelta(hours=24),
-    deadline=deadline("nightly_retrain", settings.alerts),
+    **told_of_run("nightly_retrain", settings.alerts),
     tags=["complete-the-look", "training"],
     default_args=default_args(
         settings.retries, settings.alerts, pool=settings.pools.jobs

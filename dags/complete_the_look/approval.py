@@ -8,12 +8,20 @@ from typing import Any
 from airflow.providers.standard.operators.hitl import HITLBranchOperator
 from airflow.sdk import BaseOperator, task_group
 
+from complete_the_look.alerts import notifiers
 from complete_the_look.assets import RANKINGS
 from complete_the_look.engines import Run, warehouse_task
 from complete_the_look.settings import current_settings
 
 ASK = "ask_approval"
 APPROVE, REJECT = "Approve", "Reject"
+
+WAITS = """\
+{{ dag.dag_id }} has staged {{ params.first_date }} to {{ params.last_date }} and waits
+for somebody to approve or reject it, under Required Actions. Without an answer it is
+rejected after the setting approval_wait_h.
+
+Log: {{ ti.log_url }}"""
 
 _DECIDED_BY = (
     "{{ (ti.xcom_pull(task_ids='" + ASK + "', key='decided_by') or 'nobody in time') }}"
@@ -70,6 +78,11 @@ def ask_approval(*, approve: str, reject: str) -> BaseOperator:
         defaults=REJECT,
         response_timeout=datetime.timedelta(hours=settings.approval_wait_h),
         execution_timeout=None,
+        notifiers=notifiers(
+            settings.alerts,
+            subject="{{ dag.dag_id }} waits for an approval",
+            message=WAITS,
+        ),
         doc_md="""Wait until somebody approves or rejects what is staged.
 
 Without an answer it is rejected after the setting `approval_wait_h`.

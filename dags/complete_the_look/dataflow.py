@@ -15,15 +15,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.apache.beam.hooks.beam import BeamHook
-from airflow.providers.apache.beam.operators.beam import (
-    BeamRunPythonPipelineOperator,
-)
+from airflow.providers.google.cloud.hooks.dataflow import DataflowHook
 from airflow.providers.google.cloud.links.dataflow import DataflowJobLink
 from airflow.providers.google.cloud.operators.dataflow import DataflowConfiguration
 from airflow.providers.google.cloud.triggers.dataflow import (
     DataflowJobStateCompleteTrigger,
 )
+from airflow.sdk.exceptions import TaskDeferralTimeout
 
+from complete_the_look.beam_operator import BeamOperator
 from complete_the_look.job_logs import label, labels
 from complete_the_look.job_names import job_name
 
@@ -52,10 +52,10 @@ def place_options(dataflow: Dataflow) -> dict[str, Any]:
     return options
 
 
-class DataflowOperator(BeamRunPythonPipelineOperator):
+class DataflowOperator(BeamOperator):
     """One of the project's Beam jobs on Dataflow."""
 
-    template_fields = (*BeamRunPythonPipelineOperator.template_fields, "job_options")
+    template_fields = (*BeamOperator.template_fields, "job_options")
 
     def __init__(
         self, *, dataflow: Dataflow, pipeline_options: dict[str, Any], **kwargs: Any
@@ -114,7 +114,27 @@ class DataflowOperator(BeamRunPythonPipelineOperator):
             ),
             method_name="execute_complete",
             kwargs={"job_id": self.dataflow_job_id},
+            timeout=self.execution_timeout,  # Airflow does not count it otherwise
         )
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
+        """Go on after waiting; a job that took too long is cancelled."""
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            config = self.dataflow_config
+            config.job_name = job_name(context)
+            self.dataflow_hook = DataflowHook(gcp_conn_id=self.gcp_conn_id)
+            if job_id := self._running():
+                self.log.error("job %s took too long and is cancelled", job_id)
+                self.dataflow_hook.cancel_job(
+                    project_id=config.project_id,
+                    location=config.location,
+                    job_id=job_id,
+                )
+            raise
 
     def execute_complete(
         self, context: Context, event: dict[str, Any], job_id: str = ""

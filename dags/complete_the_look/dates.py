@@ -13,6 +13,9 @@ from complete_the_look.environment import PLACE
 START = datetime.datetime(2000, 1, 1, tzinfo=datetime.UTC)
 """Airflow calls a run of an earlier logical date a success without running a task."""
 
+_PLACES = ("root", "catalog", "domain", "warehouse")
+_OF_NIGHTS = ("root", "warehouse")  # what a night alone may say, whose run was checked
+
 MAX_DATES = 366
 """Of one backfill: a typing error in a year should not rank for a month."""
 
@@ -51,78 +54,91 @@ def dates_between(first: str, last: str) -> list[str]:
 
 
 def exports_of(
-    events: Iterable[Event], params: Mapping[str, Any], *, today: datetime.date
+    events: Iterable[Event],
+    params: Mapping[str, Any],
+    *,
+    today: datetime.date,
+    max_days_ahead: int,
 ) -> list[dict[str, Any]]:
-    """The exports that events, or else the parameters, ask for, a date each.
+    """The exports that events, or else the parameters, ask for, one a root and date.
 
     Events may have gathered while an earlier run went on; each of their dates is done
     once, as the newest event of the date says. Events of `nightly_retrain` are of dates
     that are fetched, built and checked already. Other events come from whoever brought
-    a catalogue, and may name its `catalog`, `domain` and `run_date`.
+    a catalogue, and may name its `catalog`, `domain` and `run_date`; of these and a
+    night's of the same date they count, as they ask for more.
 
     Args:
         events: that started the run; none of a run by hand.
         params: of the run.
         today: the date of what names none.
+        max_days_ahead: by which an event's date may lie in the future.
 
     Returns:
-        In the order of the dates root, run_date, catalog, domain, warehouse, and
-        `prepare`, whether the date is yet to be prepared.
+        In the order of the dates root, run_date, catalog, domain, warehouse; `prepare`,
+        whether the date is yet to be prepared; and `refused`, what is wrong with an
+        event, empty where nothing is.
 
     Raises:
-        ValueError: an event names something that is no date or no place.
+        ValueError: the parameter `run_date` is no date.
     """
-    common = {name: params[name] for name in ("root", "catalog", "domain", "warehouse")}
-    found: dict[str, dict[str, Any]] = {}
+    places = {name: params[name] for name in _PLACES}
+    latest = today + datetime.timedelta(days=max_days_ahead)
+    found: dict[tuple[str, str], dict[str, Any]] = {}
     for event in sorted(events, key=lambda event: event.time):
-        extra = event.extra
-        text = str(extra.get("run_date") or event.time.date().isoformat())
-        run_date = _date("run_date of an asset event", text)
-        told = {name: str(extra[name]) for name in common if extra.get(name)}
-        is_new = event.source_dag != "nightly_retrain"
-        export = _export({**common, **told}, run_date, prepare=is_new)
-        _check_event(export)
-        found[export["run_date"]] = export
+        export = _export_of(event, places, latest=latest)
+        key = export["root"], export["run_date"]
+        if not (key in found and found[key]["prepare"] and not export["prepare"]):
+            found[key] = export
     if found:
-        return [found[run_date] for run_date in sorted(found)]
+        return sorted(found.values(), key=lambda export: export["run_date"])
     run_date = _date("run_date", params["run_date"] or today.isoformat())
-    return [_export(common, run_date, prepare=bool(params["prepare"]))]
+    by_hand = {"run_date": run_date.isoformat(), "prepare": bool(params["prepare"])}
+    return [{**places, **by_hand, "refused": ""}]
 
 
-def to_prepare(exports: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Root, run_date, catalog and domain of the exports that are yet to be prepared."""
-    unprepared = [export for export in exports if export["prepare"]]
-    return [
-        _only(export, "root", "run_date", "catalog", "domain") for export in unprepared
-    ]
-
-
-def to_rank(exports: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
-    """Root, run_date and warehouse of the exports."""
-    return [_only(export, "root", "run_date", "warehouse") for export in exports]
-
-
-def _only(export: Mapping[str, Any], *names: str) -> dict[str, str]:
-    return {name: export[name] for name in names}
-
-
-def _export(
-    places: Mapping[str, str], run_date: datetime.date, *, prepare: bool
+def _export_of(
+    event: Event, places: Mapping[str, str], *, latest: datetime.date
 ) -> dict[str, Any]:
-    return {**places, "run_date": run_date.isoformat(), "prepare": prepare}
+    """What one event asks for."""
+    told = {name: str(value) for name, value in event.extra.items() if value}
+    export = {
+        **places,
+        **{name: told[name] for name in _PLACES if name in told},
+        "run_date": told.get("run_date") or event.time.date().isoformat(),
+        "prepare": event.source_dag != "nightly_retrain",
+    }
+    return {**export, "refused": _refusal(export, told, latest=latest)}
 
 
-def _check_event(export: Mapping[str, Any]) -> None:
-    for name in ("root", "catalog"):
-        if not re.fullmatch(PLACE, export[name]):
-            raise ValueError(
-                f"{name} {export[name]!r} of an asset event is neither an absolute "
-                "path nor a URL"
-            )
+def _refusal(
+    export: Mapping[str, Any], told: Mapping[str, str], *, latest: datetime.date
+) -> str:
+    """Why an event is not followed, or nothing.
+
+    Airflow checks a run's parameters, and nobody an event's.
+    """
+    if export["prepare"] and (named := [n for n in _OF_NIGHTS if n in told]):
+        return f"an asset event may not name {named[0]}; set it for the environment"
+    if not re.fullmatch(PLACE, export["catalog"]):
+        return (
+            f"catalog {export['catalog']!r} of an asset event is neither an absolute "
+            "path nor a URL"
+        )
     if export["domain"] not in ("fashion", "home"):
-        raise ValueError(
+        return (
             f"domain {export['domain']!r} of an asset event is neither fashion nor home"
         )
+    try:
+        run_date = _date("run_date of an asset event", export["run_date"])
+    except ValueError as error:
+        return str(error)
+    if run_date > latest:
+        return (
+            f"run_date {run_date} of an asset event is after {latest}; see "
+            "preflight.max_days_ahead of the settings file"
+        )
+    return ""
 
 
 def _date(name: str, text: str) -> datetime.date:

@@ -15,6 +15,10 @@ _ACCOUNT = r"|[a-z0-9-]+@[a-z0-9-]+\.iam\.gserviceaccount\.com"
 _IMAGE = r"[\w.:/@-]+"
 
 
+DATAFLOW = "DataflowRunner"
+"""Beam's name of the runner that is waited for without a process."""
+
+
 class Engine(enum.StrEnum):
     """What runs the training."""
 

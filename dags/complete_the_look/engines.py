@@ -11,13 +11,11 @@ import datetime
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.apache.beam.operators.beam import (
-    BeamRunPythonPipelineOperator,
-)
 from airflow.providers.standard.operators.bash import BashOperator
 from airflow.sdk import BaseOperator, TriggerRule
 
-from complete_the_look.engine_settings import Engine
+from complete_the_look.beam_operator import BeamOperator
+from complete_the_look.engine_settings import DATAFLOW, Engine
 from complete_the_look.failures import RetryByKind
 from complete_the_look.job_logs import choose_form
 from complete_the_look.settings import current_settings
@@ -126,10 +124,11 @@ def beam_task(
             pool=None,
         ),
     }
-    if settings.beam.dataflow is None:
-        return BeamRunPythonPipelineOperator(**arguments)
+    if settings.beam.runner != DATAFLOW:
+        return BeamOperator(**arguments)
     from complete_the_look.dataflow import DataflowOperator
 
+    assert settings.beam.dataflow is not None  # the settings were checked
     return DataflowOperator(dataflow=settings.beam.dataflow, **arguments)
 
 
@@ -232,11 +231,12 @@ def training_task(
         one_at_a_time=True,
         pool=None,
     )
-    if training.vertex is not None:
+    if training.engine is Engine.VERTEX:
         from complete_the_look.vertex import vertex_task
 
+        assert training.vertex is not None  # the settings were checked
         return vertex_task(stage, command, training.vertex, common)
     from complete_the_look.kubernetes import pod_task
 
-    assert training.kubernetes is not None  # the settings were checked
+    assert training.kubernetes is not None
     return pod_task(stage, command, training.kubernetes, common)

@@ -1,16 +1,17 @@
-"""What happens when a task fails or a night is late: tries, waits, and who is told."""
+"""What happens when a task fails: tries, and waits between them."""
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator
 from typing import Any
 
-from airflow.providers.smtp.notifications.smtp import SmtpNotifier
-from airflow.sdk import BaseNotifier, DeadlineAlert, DeadlineReference, SyncCallback
 from airflow.sdk.definitions.retry_policy import RetryDecision, RetryPolicy
+from airflow.sdk.exceptions import AirflowFailException
 
+from complete_the_look.alerts import failure_notifiers
 from complete_the_look.environment import Alerts, Retries
 
 # How the operators' messages end where a job refused its input.
@@ -25,14 +26,6 @@ _EXHAUSTED = re.compile(
     re.IGNORECASE,
 )
 QUOTA_DELAY = datetime.timedelta(minutes=30)
-
-FAILED = """\
-{{ dag.dag_id }}.{{ ti.task_id }} failed, try {{ ti.try_number }} of run {{ run_id }}.
-{{ exception or "no exception was passed on; see the log" }}
-
-{{ task.doc_md or "" }}
-
-Log: {{ ti.log_url }}"""
 
 
 class RetryByKind(RetryPolicy):
@@ -68,77 +61,17 @@ class RetryByKind(RetryPolicy):
         return RetryDecision.default()
 
 
-class LogNotifier(BaseNotifier):
-    """Says in the log what failed and what to do, where a log collector finds it."""
+@contextlib.contextmanager
+def refusals_are_final() -> Iterator[None]:
+    """Whatever raises a `ValueError` in the context would raise it again.
 
-    template_fields = ("message",)
-
-    def __init__(self, *, message: str = FAILED, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.message = message
-
-    def notify(self, context: Mapping[str, Any]) -> None:
-        """Write the message."""
-        self.log.error("%s", self.message)
-
-
-def failure_notifiers(alerts: Alerts) -> Sequence[BaseNotifier]:
-    """Who hears of a failed task: the log, and the addresses there are."""
-    notifiers: list[BaseNotifier] = [LogNotifier()]
-    if alerts.email:
-        notifiers.append(
-            SmtpNotifier(
-                to=list(alerts.email),
-                smtp_conn_id=alerts.smtp_conn_id,
-                subject="{{ dag.dag_id }}.{{ ti.task_id }} failed",
-                html_content=f"<pre>{FAILED}</pre>",
-            )
-        )
-    return notifiers
-
-
-def tell_late(
-    *, dag_id: str, hours: float, to: Sequence[str], smtp_conn_id: str, **_: Any
-) -> None:
-    """Say that a run is not over when it should be; called when the deadline passes."""
-    message = (
-        f"{dag_id} has not ended {hours:g} hours after it was queued. What it waits "
-        "for is in its grid view; see docs/orchestration.md, Late"
-    )
-    LogNotifier(message=message).notify({})
-    if to:
-        notifier = SmtpNotifier(
-            to=list(to),
-            smtp_conn_id=smtp_conn_id,
-            subject=f"{dag_id} is late",
-            html_content=f"<pre>{message}</pre>",
-        )
-        notifier.notify({})
-
-
-def deadline(dag_id: str, alerts: Alerts) -> DeadlineAlert | None:
-    """An alert some hours after a run was queued.
-
-    Not after its logical date: of a backfill that lies in the past, so that every run
-    would be late when it starts.
+    Raises:
+        AirflowFailException: it was raised; the task is not tried again.
     """
-    if alerts.deadline_h is None:
-        return None
-    return DeadlineAlert(
-        reference=DeadlineReference.DAGRUN_QUEUED_AT,
-        # Seconds: with a timedelta no task of a run that is not late yet can be cleared
-        # (Airflow 3.3, apache/airflow issue 70368). Either is read.
-        interval=alerts.deadline_h * 3600,
-        callback=SyncCallback(
-            tell_late,
-            kwargs={
-                "dag_id": dag_id,
-                "hours": alerts.deadline_h,
-                "to": list(alerts.email),
-                "smtp_conn_id": alerts.smtp_conn_id,
-            },
-        ),
-    )
+    try:
+        yield
+    except ValueError as error:
+        raise AirflowFailException(str(error)) from None
 
 
 def default_args(retries: Retries, alerts: Alerts, *, pool: str) -> dict[str, Any]:

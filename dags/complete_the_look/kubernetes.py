@@ -63,6 +63,8 @@ def pod_task(
             "AIRFLOW_CTX_TASK_ID": "{{ ti.task_id }}",
             "AIRFLOW_CTX_TRY_NUMBER": "{{ ti.try_number }}",
         },
+        # A node with GPUs may have to be started, and an image of gigabytes pulled.
+        startup_timeout_seconds=1800,
         service_account_name=kubernetes.service_account,
         container_resources=k8s.V1ResourceRequirements(
             requests=resources, limits=resources

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 from typing import Any
 
-from airflow.sdk import BaseOperator, task_group
+from airflow.sdk import BaseOperator, task, task_group
+from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 from complete_the_look.assets import CATALOG, DATASET
 from complete_the_look.engines import ROOT, RUN_DATE, Run, beam_task, module_task
@@ -120,6 +122,21 @@ def extract_features(run: Run) -> BaseOperator:
 backbone. Clear the task; a complete segment is never computed again. An error about the
 backbone is not tried again by itself: trigger the date with another `backbone`.""",
     )
+
+
+@task(
+    doc_md="""Skipped where the night has fetched and built the date already.
+
+**If this fails**: the line says what is wrong with the asset event that asked for the
+date; other dates go on. Make another event.""",
+    execution_timeout=datetime.timedelta(minutes=10),
+)
+def unless_prepared(prepare: Any, refused: Any) -> None:
+    """Whether a date is yet to be prepared, as `dates.exports_of` lists it."""
+    if refused:
+        raise AirflowFailException(refused)
+    if not prepare:
+        raise AirflowSkipException("the date is prepared already")
 
 
 def prepare_catalog(

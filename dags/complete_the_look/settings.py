@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from complete_the_look.engine_settings import Engine
+from complete_the_look.engine_settings import DATAFLOW, Engine
 from complete_the_look.environment import Settings
 from complete_the_look.schema import SettingsError, build
 
@@ -97,15 +97,20 @@ def _check_together(settings: Settings) -> None:
         SettingsError: naming both.
     """
     beam, training = settings.beam, settings.training
-    needed = [("beam.dataflow", beam.dataflow, beam.runner == "DataflowRunner")]
+    needed = [("beam.dataflow", beam.dataflow, beam.runner == DATAFLOW)]
     for engine in (Engine.VERTEX, Engine.KUBERNETES):
         part = getattr(training, engine)
         needed.append((f"training.{engine}", part, training.engine == engine))
     for key, value, is_needed in needed:
+        chosen = "beam.runner" if key.startswith("beam") else "training.engine"
         if is_needed and value is None:
-            chosen = "beam.runner" if key.startswith("beam") else "training.engine"
             raise SettingsError(f"{settings.file}: {chosen} needs the keys of {key}")
-    is_remote = beam.dataflow is not None or training.vertex is not None
+        if value is not None and not is_needed:
+            raise SettingsError(
+                f"{settings.file}: {key} has keys, and {chosen} does not choose it; "
+                "set it to null"
+            )
+    is_remote = any(is_needed for _, _, is_needed in needed)
     if is_remote and not settings.root.startswith("gs://"):
         raise SettingsError(
             f"{settings.file}: root {settings.root} is of one machine, and jobs run on "

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowException, TaskDeferralTimeout
 
 from complete_the_look.job_logs import labels, variables
 from complete_the_look.job_names import job_name
@@ -65,7 +65,29 @@ class VertexOperator(BaseOperator):
                 poll_interval=self.vertex.poll_s,
             ),
             method_name="execute_complete",
+            timeout=self.execution_timeout,  # Airflow does not count it otherwise
         )
+
+    def resume_execution(
+        self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context
+    ) -> Any:
+        """Go on after waiting; a job that took too long is cancelled."""
+        from airflow.providers.google.cloud.hooks.vertex_ai.custom_job import (
+            CustomJobHook,
+        )
+
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except TaskDeferralTimeout:
+            hook = CustomJobHook(gcp_conn_id=_CONNECTION)
+            if job_id := self._running(hook, job_name(context)):
+                self.log.error("job %s took too long and is cancelled", job_id)
+                hook.cancel_training_pipeline(
+                    project_id=self.vertex.project,
+                    region=self.vertex.region,
+                    training_pipeline=job_id,
+                )
+            raise
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> None:
         """Fail where the job has failed."""
@@ -75,23 +97,35 @@ class VertexOperator(BaseOperator):
 
     def _start(self, hook: Any, name: str, context: Context) -> str:
         vertex = self.vertex
-        job = hook.submit_custom_container_training_job(
-            project_id=vertex.project,
-            region=vertex.region,
+        job = hook.get_custom_container_training_job(
+            project=vertex.project,
+            location=vertex.region,
             display_name=name,
             container_uri=vertex.image,
             command=self.command,
-            environment_variables=variables(context),
             labels=labels(context),
             staging_bucket=vertex.staging_bucket,
+        )
+        job.submit(
+            environment_variables=variables(context),
             service_account=vertex.service_account or None,
             machine_type=vertex.machine_type,
             accelerator_type=vertex.accelerator_type,
             accelerator_count=vertex.accelerators,
             replica_count=vertex.replicas,
+            timeout=self._timeout_s(),
+            # Those that are left wait for the one that is gone, and all go on from the
+            # last checkpoint.
+            restart_job_on_worker_restart=True,
+            sync=False,
         )
         job.wait_for_resource_creation()
         return str(job.name)
+
+    def _timeout_s(self) -> int | None:
+        """Of the job, in case nobody is left to cancel it."""
+        allowed = self.execution_timeout
+        return None if allowed is None else int(allowed.total_seconds())
 
     def _running(self, hook: Any, name: str) -> str | None:
         """The id of the job of this name that has not ended, if there is one."""

@@ -20,7 +20,7 @@ from typing import Any
 # What the operators' exceptions say when a job ends with a code.
 FAILED = {
     "ModuleOperator": "The command returned a non-zero exit code {}.",
-    "BeamRunPythonPipelineOperator": "Apache Beam process failed with return code {}",
+    "BeamOperator": "Apache Beam process failed with return code {}",
 }
 WORDS = {
     "denied": "403 PERMISSION_DENIED: caller lacks dataflow.jobs.create",
@@ -65,6 +65,10 @@ def _dag(dag: Any) -> dict[str, Any]:
         "doc": dag.doc_md,
         "max_active_runs": dag.max_active_runs,
         "catchup": dag.catchup,
+        "starts_paused": dag.is_paused_upon_creation,
+        "tells_of_its_end": [
+            type(t).__name__ for t in _listed(dag.on_failure_callback)
+        ],
         "tags": sorted(dag.tags),
         "timeout_s": dag.dagrun_timeout.total_seconds(),
         "deadlines_s": [
@@ -81,6 +85,10 @@ def _dag(dag: Any) -> dict[str, Any]:
         "tasks": {task.task_id: _task(task) for task in dag.tasks},
         "groups": sorted(filter(None, dag.task_group_dict)),
     }
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
 
 
 def _assets(timetable: Any) -> list[str]:

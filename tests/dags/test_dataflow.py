@@ -237,7 +237,7 @@ def test_a_launcher_that_refuses_its_input_ends_in_its_code(
 ) -> None:
     dataflow_has()
     launcher.will("exit 2")
-    message = FAILED["BeamRunPythonPipelineOperator"].format(2)
+    message = FAILED["BeamOperator"].format(2)
     with pytest.raises(AirflowException, match=message):
         operator(launcher).execute(context())
 

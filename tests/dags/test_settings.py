@@ -13,6 +13,7 @@ from complete_the_look.schema import SettingsError
 from complete_the_look.settings import PROJECT, find_file, read_settings
 
 FILES = PROJECT / "infra" / "settings"
+GCP = yaml.safe_load((FILES / "gcp.yaml").read_text())
 
 
 def changed(folder: Path, name: str, **changes: Any) -> Path:
@@ -105,6 +106,14 @@ def test_every_environment_has_the_same_keys() -> None:
         ),
         ({"logs": "xml"}, ": logs is 'xml', and must be one of text, json"),
         ({"schedule": "nightly"}, ": schedule is 'nightly', and must match"),
+        (
+            {"beam__runner": "DirectRunner", "beam__dataflow": GCP["beam"]["dataflow"]},
+            ": beam.dataflow has keys, and beam.runner does not choose it; set it to",
+        ),
+        (
+            {"training__vertex": GCP["training"]["vertex"]},
+            ": training.vertex has keys, and training.engine does not choose it",
+        ),
         (
             {"ranking__index": "yes"},
             "ranking.index is 'yes', and must be true",

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import datetime
 import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowException, TaskDeferred
+from airflow.sdk.exceptions import (
+    AirflowException,
+    TaskDeferralTimeout,
+    TaskDeferred,
+)
 from complete_the_look.engine_settings import Kubernetes
 from complete_the_look.job_logs import variables
 from complete_the_look.job_names import job_name
@@ -19,6 +24,7 @@ from complete_the_look.vertex import vertex_task
 from tfrecords_schema.log_lines import FORM_VARIABLE, run_fields
 
 VERTEX = read_settings(PROJECT / "infra" / "settings" / "gcp.yaml").training.vertex
+LIMIT = {"execution_timeout": datetime.timedelta(hours=6)}
 COMMAND = ["python", "-m", "trainer.task", "--root=gs://b/runs"]
 
 
@@ -29,14 +35,21 @@ class Hook:
         self.running = running
         self.submitted: list[dict[str, Any]] = []
         self.filters: list[str] = []
+        self.cancelled: list[str] = []
 
     def list_training_pipelines(self, **asked: Any) -> list[Any]:
         self.filters.append(asked["filter"])
         return [SimpleNamespace(name=f"projects/p/x/{name}") for name in self.running]
 
-    def submit_custom_container_training_job(self, **asked: Any) -> Any:
-        self.submitted.append(asked)
-        return SimpleNamespace(name="77", wait_for_resource_creation=lambda: None)
+    def get_custom_container_training_job(self, **asked: Any) -> Any:
+        return SimpleNamespace(
+            name="77",
+            submit=lambda **more: self.submitted.append({**asked, **more}),
+            wait_for_resource_creation=lambda: None,
+        )
+
+    def cancel_training_pipeline(self, **asked: Any) -> None:
+        self.cancelled.append(asked["training_pipeline"])
 
 
 def context() -> Any:
@@ -57,7 +70,7 @@ def run(monkeypatch: pytest.MonkeyPatch, hook: Hook) -> TaskDeferred:
     monkeypatch.setattr(custom_job, "CustomJobHook", lambda **_: hook)
     assert VERTEX is not None
     with pytest.raises(TaskDeferred) as deferred:
-        vertex_task("train", COMMAND, VERTEX, {}).execute(context())
+        vertex_task("train", COMMAND, VERTEX, LIMIT).execute(context())
     return deferred.value
 
 
@@ -108,6 +121,23 @@ def test_another_try_waits_for_the_training_there_is(
     (asked,) = hook.filters
     assert f'display_name="{job_name(context())}"' in asked
     assert 'state="PIPELINE_STATE_RUNNING"' in asked
+
+
+def test_a_training_may_take_so_long_and_is_cancelled_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hook = Hook([])
+    # Airflow counts no time in which a task waits without a process.
+    assert run(monkeypatch, hook).timeout == LIMIT["execution_timeout"]
+    (asked,) = hook.submitted
+    assert asked["timeout"] == 6 * 3600
+    assert asked["restart_job_on_worker_restart"]
+    hook.running = ["55"]
+    assert VERTEX is not None
+    task = vertex_task("train", COMMAND, VERTEX, LIMIT)
+    with pytest.raises(TaskDeferralTimeout):
+        task.resume_execution("__fail__", {"error": "Trigger timeout"}, context())
+    assert hook.cancelled == ["55"]
 
 
 def test_a_training_that_failed_fails_the_task() -> None:

@@ -26,7 +26,7 @@ _ANSWER_S = 300  # the server is of one worker, and the jobs take the cores
 _STATES_THAT_END = ("success", "failed")
 
 
-def write_settings(folder: Path, root: Path, *, deadline_h: float) -> Path:
+def write_settings(folder: Path, root: Path, *, deadline_h: float | None) -> Path:
     """Settings of one machine whose interpreter runs stubs for some roots.
 
     Args:
