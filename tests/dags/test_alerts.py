@@ -66,6 +66,7 @@ def test_what_a_job_said_is_text_in_a_mail() -> None:
     shown = environment.from_string(str(mail.html_content)).render(
         exception='<img src="//evil">',
         task={"doc_md": "see `runs/<date>/checks.json`"},
+        dag={"dag_id": "nightly_retrain"},
         ti={"log_url": "http://airflow/?a=1&b=2"},
     )
     assert "<img" not in shown
