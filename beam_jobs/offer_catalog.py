@@ -3,9 +3,9 @@
     python -m beam_jobs.offer_catalog --root R --run_date D --promoted no --trained yes
 
 Ends with exit code 99 where it is not: a new champion's promotion starts the export of
-the date by itself, and where nothing was trained, rankings of the same data set by the
-same champion may be published already. A date that trained is exported even when its
-model was refused: the report says why.
+the date by itself, and where nothing was trained, the same rankings may be published
+already: of the same data set, by the same champion, rules and attributes. A date that
+trained is exported even when its model was refused: the report says why.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ import sys
 from collections.abc import Iterator, Sequence
 
 from beam_jobs.publishing.approval import Decision, request_path
+from beam_jobs.publishing.target import absolute_address
+from beam_jobs.ranking.provenance import CODE_VERSION
+from beam_jobs.ranking.ranking_options import RankCatalogOptions, Wanted, read_wanted
 from tfrecords_schema import cli, storage
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Root, Stage, parse_run_date
@@ -26,12 +29,16 @@ from trainer.promote import EXIT_SKIPPED
 logger = logging.getLogger(__name__)
 
 
-def why_published(root: Root, run_date: datetime.date) -> str | None:
+def why_published(
+    root: Root, run_date: datetime.date, wanted: Wanted, *, warehouse: str
+) -> str | None:
     """A sentence where the newest published rankings are what tonight's would be.
 
     Args:
         root: the storage root.
         run_date: a date with a data set.
+        wanted: what lists of tonight would hold.
+        warehouse: where they would be published; empty for the root's DuckDB file.
 
     Raises:
         InputError: the date has no data set.
@@ -43,12 +50,22 @@ def why_published(root: Root, run_date: datetime.date) -> str | None:
     for date, version in published_rankings(root):
         if date > run_date:
             continue
+        published = root.receipt(date, Stage.PUBLISH).outputs["warehouse"]
+        if published != (absolute_address(warehouse) or root.warehouse.name):
+            continue
         manifest = storage.read_manifest(root.rankings(version))
-        if (manifest["dataset"], manifest["model"]) != (dataset, champion["run_id"]):
+        follows_from = {
+            "code_version": CODE_VERSION,
+            "model": champion["run_id"],
+            "dataset": dataset,
+            "index": None,
+            **wanted.identity,
+        }
+        if any(manifest.get(name) != value for name, value in follows_from.items()):
             return None
         return (
-            f"rankings of data set {dataset} by champion {champion['run_id']} are "
-            f"published, of {date}"
+            f"rankings of data set {dataset} by champion {champion['run_id']}, by the "
+            f"same rules, are published, of {date}"
         )
     return None
 
@@ -84,13 +101,16 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.add_argument(
             f"--{name}", choices=["yes", "no"], required=True, help=text
         )
+    parser.add_argument("--warehouse", default="", help="as of beam_jobs.publish")
+    RankCatalogOptions._add_argparse_args(parser)  # what the export will be told
     options = parser.parse_args(argv)
     root, run_date = Root.of(options.root), parse_run_date(options.run_date)
     reason = None
     if options.promoted == "yes":
         reason = "the new champion's promotion has started the export"
     elif options.trained == "no":
-        reason = why_published(root, run_date)
+        wanted = read_wanted(options)
+        reason = why_published(root, run_date, wanted, warehouse=options.warehouse)
     if reason:
         logger.info("nothing to offer: %s", reason)
         sys.exit(EXIT_SKIPPED)

@@ -105,7 +105,7 @@ class Wanted:
         return exact | ({"index": self.index.identity} if self.index else {})
 
 
-def read_wanted(options: RankCatalogOptions) -> Wanted:
+def read_wanted(options: RankCatalogOptions | argparse.Namespace) -> Wanted:
     """The checked options.
 
     Raises:
@@ -158,7 +158,7 @@ def read_list_rules(
     return rules, read_attributes(attributes) if attributes else None
 
 
-def _read_index(options: RankCatalogOptions) -> IndexRule | None:
+def _read_index(options: RankCatalogOptions | argparse.Namespace) -> IndexRule | None:
     if options.index == "no":
         for name in ("index_probes", "min_recall"):
             value = getattr(options, name)

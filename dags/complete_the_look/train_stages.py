@@ -8,6 +8,7 @@ from airflow.sdk import BaseOperator, TriggerRule
 
 from complete_the_look.assets import CATALOG, CHAMPION, DATASET
 from complete_the_look.engines import Run, module_task, training_task
+from complete_the_look.settings import current_settings
 
 
 def what_is_new(run: Run) -> BaseOperator:
@@ -102,6 +103,7 @@ clear from `gate`. Else the pointer could not be replaced: clear the task.""",
 
 def offer_catalog(run: Run) -> BaseOperator:
     """Have the old champion rank what is new, where there is no new one."""
+    ranking = current_settings().ranking
     return module_task(
         "offer_catalog",
         "beam_jobs.offer_catalog",
@@ -110,6 +112,12 @@ def offer_catalog(run: Run) -> BaseOperator:
             # A skipped task has no result.
             "promoted": _has_result("promote"),
             "trained": _has_result("gate"),
+            "warehouse": "{{ params.warehouse }}",
+            # What the export is told, where nobody tells it otherwise.
+            "top_k": str(ranking.top_k),
+            "filters": ranking.filters,
+            "attributes": ranking.attributes,
+            "index": "yes" if ranking.index else "no",
         },
         trigger_rule=TriggerRule.NONE_FAILED,
         outlets=[CATALOG],
@@ -118,7 +126,7 @@ def offer_catalog(run: Run) -> BaseOperator:
 
 Its asset event starts `export_rankings`, as that of `promote` does. So it is skipped
 where `promote` made a champion, and where the newest published rankings are of this
-data set and this champion already: nothing new tonight.
+data set, this champion and these rules already: nothing new tonight.
 
 **If this fails**: rankings of the date are not made. Clear the task, or trigger
 `export_rankings` with the parameter `run_date`.""",
