@@ -16,7 +16,7 @@ import logging
 import sys
 from collections.abc import Iterator, Sequence
 
-from beam_jobs.publishing.approval import Decision, request_path
+from beam_jobs.publishing.approval import is_open
 from beam_jobs.publishing.target import absolute_address
 from beam_jobs.ranking.provenance import CODE_VERSION
 from beam_jobs.ranking.ranking_options import RankCatalogOptions, Wanted, read_wanted
@@ -77,14 +77,8 @@ def published_rankings(root: Root) -> Iterator[tuple[datetime.date, str]]:
     for date in map(datetime.date.fromisoformat, names):
         ranked = root.find_receipt(date, Stage.RANK_CATALOG)
         published = root.find_receipt(date, Stage.PUBLISH)
-        if ranked and published and ranked.outputs["rankings"] and _is_open(root, date):
+        if ranked and published and ranked.outputs["rankings"] and is_open(root, date):
             yield date, ranked.outputs["rankings"]
-
-
-def _is_open(root: Root, date: datetime.date) -> bool:
-    """Whether readers see what was published: it does not wait for an approval."""
-    path = request_path(root, date)
-    return not path.exists() or storage.read_json(path)["decision"] == Decision.APPROVED
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -19,6 +19,7 @@ from etils import epath
 
 from beam_jobs.publishing.approval import (
     decision_note,
+    require_open,
     summary,
     withdraw_request,
     write_request,
@@ -74,9 +75,12 @@ def publish(
 
     Raises:
         InputError: an earlier stage has not run, its output does not fit a table's
-            definition, a check failed, or the warehouse is in use.
+            definition, a check failed, the warehouse is in use, or a person is asked
+            about the date or has rejected it.
     """
     meter = Meter()
+    if not stage_only:
+        require_open(root, run_date)
     loads = list(find_loads(root, run_date))
     warehouse = absolute_address(warehouse)
     address = address_of(root, warehouse)

@@ -102,6 +102,71 @@ def withdraw_request(root: Root, run_date: datetime.date) -> None:
     request_path(root, run_date).unlink(missing_ok=True)
 
 
+def is_open(root: Root, run_date: datetime.date) -> bool:
+    """Whether nobody was asked about a date, or somebody approved it."""
+    path = request_path(root, run_date)
+    undecided = (Decision.WAITING, Decision.REJECTED)
+    return not path.exists() or storage.read_json(path)["decision"] not in undecided
+
+
+def require_open(root: Root, run_date: datetime.date) -> None:
+    """Refuse to publish, without being asked, what a person is asked about or rejected.
+
+    The stages of a backfill leave their receipts where those of a night are, so that
+    publishing the date anew, as clearing an export does, would publish the backfill.
+
+    Raises:
+        InputError: the date's lists, or the data set that they are of, wait for an
+            approval or were rejected.
+    """
+    if is_open(root, run_date):
+        return
+    request = read_request(root, run_date)
+    ranked = root.find_receipt(run_date, Stage.RANK_CATALOG)
+    built = root.find_receipt(run_date, Stage.BUILD_DATASET)
+    found = {
+        "rankings": ranked and ranked.outputs["rankings"],
+        "dataset": built and built.outputs["dataset"],
+    }
+    for name, version in found.items():
+        if version not in request["brings"][name]:
+            continue
+        if request["decision"] == Decision.WAITING:
+            raise InputError(
+                f"{name} {version} of {run_date} waits for an approval: run "
+                "beam_jobs.approve, with --reject if it is not to be published, first"
+            )
+        raise InputError(
+            f"{name} {version} of {run_date} was rejected by {request['decided_by']}: "
+            "run the stages before for the date again with another catalogue or "
+            "champion, or stage it once more and approve"
+        )
+
+
+def _brought(target: Target, staged: Sequence[Staged]) -> dict[str, list[str]]:
+    """Versions of the staged lists, and of their data set, that are not published."""
+    (item,) = (item for item in staged if item.table.name == "rankings")
+    columns = {"rankings": "run_id", "dataset": "dataset_version"}
+    found = {}
+    for name, column in columns.items():
+        versions = [
+            {row["version"] for row in _versions(target, item, column, relation)}
+            for relation in (item.relations["table"], target.relation(item.table))
+        ]
+        found[name] = sorted(versions[0] - versions[1])
+    return found
+
+
+def _versions(
+    target: Target, staged: Staged, column: str, relation: str
+) -> Sequence[Mapping[str, Any]]:
+    query = (
+        f"SELECT DISTINCT {column} AS version FROM {relation} "
+        "WHERE run_date = @run_date"
+    )
+    return target.query(query, {"run_date": staged.run_date})
+
+
 def write_request(
     root: Root, target: Target, checked: Sequence[Checked], *, warehouse: str
 ) -> dict[str, Any]:
@@ -126,6 +191,7 @@ def write_request(
         "decided_by": None,
         "tables": {item.table.name: _table_entry(target, item) for item in staged},
         "rankings": _lists_changed(target, staged),
+        "brings": _brought(target, staged),
         "checks_warned": [
             str(result)
             for item in checked

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 from collections.abc import Iterator, Mapping
 
+from beam_jobs.publishing.approval import is_open
 from beam_jobs.validation.figures import Figures, together
 from beam_jobs.validation.record_figures import (
     fetch_figures,
@@ -107,8 +108,13 @@ def _named_figures(root: Root, version: str) -> Figures:
 def _passed(
     root: Root, run_date: datetime.date, domain: str
 ) -> Iterator[tuple[datetime.date, Receipt]]:
-    """Receipts of earlier validations of the domain, newest first: all have passed."""
+    """Receipts of earlier validations of the domain, newest first: all have passed.
+
+    One that a person was asked about and has not approved is no example to follow.
+    """
     for date in sorted(_earlier_dates(root, run_date), reverse=True):
+        if not is_open(root, date):
+            continue
         receipt = root.find_receipt(date, Stage.VALIDATE_DATASET)
         if receipt is not None and receipt.outputs.get("domain") == domain:
             yield date, receipt

@@ -33,7 +33,12 @@ def leave_receipt(
 
 
 def write_rankings(
-    root: Root, run_date: datetime.date, *, version: str = "v1", top_k: int = 2
+    root: Root,
+    run_date: datetime.date,
+    *,
+    version: str = "v1",
+    top_k: int = 2,
+    dataset: str = "d1",
 ) -> None:
     """Two shards, one per scene, of the first `top_k` products."""
     folder = root.rankings(version)
@@ -49,7 +54,7 @@ def write_rankings(
                 "product_id": product,
                 "distance": rank / 10,
                 "model_version": "m1",
-                "dataset_version": "d1",
+                "dataset_version": dataset,
                 "catalog_version": "c1",
                 "run_id": version,
             }

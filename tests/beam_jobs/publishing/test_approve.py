@@ -9,7 +9,14 @@ from typing import Any
 
 import duckdb
 import pytest
-from run_outputs import MONDAY, TUESDAY, write_metrics, write_rankings, write_run
+from run_outputs import (
+    MONDAY,
+    TUESDAY,
+    write_dataset,
+    write_metrics,
+    write_rankings,
+    write_run,
+)
 
 from beam_jobs import approve, publish
 from beam_jobs.publishing.approval import summary
@@ -59,6 +66,42 @@ def tables_in(root: Root, schema: str) -> list[str]:
             {"schema": schema},
         ).fetchall()
     return [name for (name,) in rows]
+
+
+def test_date_that_waits_is_not_published_by_an_export_that_runs_again(
+    root: Root,
+) -> None:
+    stage(root)
+    before = published(root)
+    with pytest.raises(InputError, match="rankings backfill of 2026-11-10 waits"):
+        publish.publish(root, TUESDAY)
+    assert published(root) == before
+    decide(root)
+    publish.publish(root, TUESDAY)  # what was approved may be published again
+
+
+def test_rejected_lists_are_not_published_by_an_export_that_runs_again(
+    root: Root,
+) -> None:
+    stage(root)
+    before = published(root)
+    decide(root, "--reject")
+    with pytest.raises(InputError, match="backfill of 2026-11-10 was rejected by Kim"):
+        publish.publish(root, TUESDAY)
+    assert published(root) == before
+    write_rankings(root, TUESDAY, version="mended", top_k=3)
+    publish.publish(root, TUESDAY)
+    assert published(root) != before
+
+
+def test_rejected_data_set_is_not_published_with_other_lists_of_it(root: Root) -> None:
+    write_dataset(root, TUESDAY, version="d2")
+    write_rankings(root, TUESDAY, version="backfill", top_k=3, dataset="d2")
+    stage(root)
+    decide(root, "--reject")
+    write_rankings(root, TUESDAY, version="other", top_k=3, dataset="d2")
+    with pytest.raises(InputError, match="dataset d2 of 2026-11-10 was rejected"):
+        publish.publish(root, TUESDAY)
 
 
 def test_staged_date_publishes_nothing_and_says_what_would_change(root: Root) -> None:
@@ -428,6 +471,7 @@ def test_receipt_says_what_was_decided(root: Root) -> None:
 
 def test_receipt_of_a_later_run_is_not_said_to_be_rejected(root: Root) -> None:
     stage(root)
+    write_rankings(root, TUESDAY, version="later")
     publish.publish(root, TUESDAY)
     before = root.receipt(TUESDAY, Stage.PUBLISH)
     decide(root, "--reject")
