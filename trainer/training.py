@@ -123,7 +123,7 @@ def _train_into(
         provenance["run_id"],
         reused=False,
         is_writer=chief,
-        strategy=type(strategy).__name__,
+        strategy=type(strategy).__name__.lstrip("_"),
     )
     if not chief and config.method is Method.CLOSED_FORM:
         return trained  # there is nothing to share
