@@ -31,7 +31,7 @@ class AssetExtractor(BaseExtractor):
     def get_operator_classnames(cls) -> list[str]:
         """Every operator that runs a job."""
         return [
-            "BeamRunPythonPipelineOperator",
+            "BeamOperator",
             "DataflowOperator",
             "KubernetesPodOperator",
             "ModuleOperator",
