@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from apache_beam.metrics.metric import MetricResults
+from apache_beam.runners.runner import PipelineResult
 
 from tfrecords_schema.errors import InputError
 
@@ -77,8 +78,20 @@ def totals(items: Iterable[Item]) -> dict[str, int]:
     return told
 
 
-def items_of_result(results: MetricResults) -> Iterator[Item]:
-    """What the steps of a pipeline that has ended here have counted."""
+def counts_of_result(result: PipelineResult) -> dict[str, int]:
+    """What a pipeline that has ended has counted; nothing where its runner cannot tell.
+
+    Args:
+        result: of any runner.
+    """
+    try:
+        return totals(_items_of_result(result.metrics()))
+    except NotImplementedError:
+        log.info("the runner tells no counters: %s", type(result).__name__)
+        return {}
+
+
+def _items_of_result(results: MetricResults) -> Iterator[Item]:
     found = results.query()
     for counter in found[MetricResults.COUNTERS]:
         yield *_named(counter), int(counter.result)

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions, StandardOptions
 
-from beam_jobs.beam_counts import counts_of_job, items_of_result, totals
+from beam_jobs.beam_counts import counts_of_job, counts_of_result
 from beam_jobs.options import RunOptions
 from tfrecords_schema.usage import Meter, Usage
 
@@ -41,7 +41,7 @@ def run_pipeline(options: PipelineOptions) -> Iterator[beam.Pipeline]:
     if options.view_as(StandardOptions).no_wait_until_finish:
         log.info("the pipeline is handed over; run the job again when it has ended")
         sys.exit(0)
-    _counted[options] = totals(items_of_result(pipeline.result.metrics()))
+    _counted[options] = counts_of_result(pipeline.result)
 
 
 def usage_of(meter: Meter, options: PipelineOptions) -> Usage:
@@ -54,5 +54,6 @@ def usage_of(meter: Meter, options: PipelineOptions) -> Usage:
     job = options.view_as(RunOptions).finishes_job
     if job:
         return meter.usage("DataflowRunner", counts_of_job(job))
-    runner = options.view_as(StandardOptions).runner
+    # One of another package is named with its module.
+    runner = options.view_as(StandardOptions).runner.rpartition(".")[2]
     return meter.usage(runner, _counted.get(options, {}))

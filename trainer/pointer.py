@@ -69,11 +69,11 @@ def named_folder(path: epath.Path, pointer: Pointer, run_id: str) -> epath.Path:
     value = pointer.value or {}
     named = (value.get("run_id"), value.get("previous"))
     others = [name for name in named if name and name != run_id]
-    before = f" (it also names {others[0]})" if others else ""
+    before = f", such as {others[0]}, which it also names," if others else ""
     raise InputError(
-        f"{path} names model {run_id}, and {folder} {what}: restore the folder, or "
-        f"have the file name a model that is there{before}; see docs/runbook.md, Roll "
-        "back a model"
+        f"{path} names model {run_id}, and {folder} {what}: restore the folder, or put "
+        f"another model{before} in force with python -m trainer.reinstate; see "
+        "docs/runbook.md, Roll back a model"
     )
 
 

@@ -12,12 +12,20 @@ from typing import Any
 import apache_beam as beam
 import pytest
 from apache_beam.metrics import Metrics
+from apache_beam.runners.runner import PipelineResult, PipelineState
 from google.api_core import exceptions
 from google.cloud import dataflow_v1beta3 as dataflow
 from google.protobuf import struct_pb2
+from runner_flags import BUNDLES, ONE_WORKER
 
 from beam_jobs import launching
-from beam_jobs.beam_counts import NAMESPACES, Distribution, counts_of_job, totals
+from beam_jobs.beam_counts import (
+    NAMESPACES,
+    Distribution,
+    counts_of_job,
+    counts_of_result,
+    totals,
+)
 from beam_jobs.launching import run_pipeline, usage_of
 from beam_jobs.options import RunOptions, parse_options
 from tfrecords_schema.errors import InputError
@@ -60,14 +68,20 @@ def test_counts_of_a_name_are_added_up_over_the_steps() -> None:
     }
 
 
-def test_usage_has_what_the_pipeline_of_the_job_counted() -> None:
-    ours, others = options(), options()
+@pytest.mark.parametrize(
+    ("flags", "runner"),
+    [(ONE_WORKER, "DirectRunner"), (BUNDLES, "BundleBasedDirectRunner")],
+)
+def test_usage_has_what_the_pipeline_of_the_job_counted(
+    flags: tuple[str, ...], runner: str
+) -> None:
+    ours, others = options(*flags), options(*flags)
     with run_pipeline(ours) as pipeline:
         numbers = pipeline | beam.Create([1, 2, 6])
         _ = numbers | "First" >> beam.ParDo(Count())
         _ = numbers | "Second" >> beam.ParDo(Count())
     usage = usage_of(Meter(), ours)
-    assert usage.runner == "DirectRunner"
+    assert usage.runner == runner
     assert usage.counted == {
         "beam.fetch_images.ok": 6,
         "beam.fetch_images.bytes.count": 6,
@@ -77,6 +91,12 @@ def test_usage_has_what_the_pipeline_of_the_job_counted() -> None:
     }
     # Of a job of the same process that ran no pipeline.
     assert usage_of(Meter(), others).counted == {}
+
+
+def test_runner_that_cannot_tell_fails_no_job() -> None:
+    # What Beam's base class does, and the Dask runner.
+    result = PipelineResult(PipelineState.DONE)
+    assert counts_of_result(result) == {}
 
 
 def test_counts_go_with_the_options_that_they_are_of() -> None:
