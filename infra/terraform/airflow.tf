@@ -176,6 +176,7 @@ resource "google_compute_instance" "airflow" {
       settings     = var.environment
       users        = join(",", [for name, role in var.airflow_users : "${name}:${role}"])
       jobs_at_once = var.jobs_at_once
+      logs         = "${google_storage_bucket.data.url}/${local.task_logs_prefix}"
     })
   }
 
