@@ -58,6 +58,8 @@ resource "google_storage_bucket" "data" {
       type = "AbortIncompleteMultipartUpload"
     }
   }
+
+  depends_on = [google_project_service.required]
 }
 
 # The retailer's tables; jobs only read here.
@@ -92,4 +94,6 @@ resource "google_storage_bucket" "catalog" {
       type = "AbortIncompleteMultipartUpload"
     }
   }
+
+  depends_on = [google_project_service.required]
 }
