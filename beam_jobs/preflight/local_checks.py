@@ -101,9 +101,7 @@ def _gap(root: Root, today: datetime.date) -> Finding:
 
 def newest_run(root: Root) -> datetime.date | None:
     """The newest date that fetched pictures."""
-    runs = root.path / "runs"
-    dates = [path.name for path in runs.iterdir()] if runs.exists() else []
-    for date in map(datetime.date.fromisoformat, sorted(dates, reverse=True)):
+    for date in reversed(root.run_dates()):
         if root.find_receipt(date, Stage.FETCH_IMAGES):
             return date
     return None

@@ -21,13 +21,13 @@ TEXT = (PROJECT / "docs" / "runbook.md").read_text()
 # Who says what an alert is found by: all that do, so that no other line raises it. What
 # Airflow and the system say is below.
 SAID_BY: dict[str, set[str]] = {
-    "task-failed": {"dags/complete_the_look/failures.py"},
+    "task-failed": {"dags"},
     "refused-input": set(),
     "too-few-pictures": {"beam_jobs/fetching/fetch_gate.py"},
     "dataset-refused": {"beam_jobs/validate_dataset.py"},
     "coverage": {"beam_jobs/ranking/gates.py"},
     "checks-failed": {"beam_jobs/publishing/publication.py"},
-    "late": {"dags/complete_the_look/failures.py"},
+    "late": {"dags"},
     "disk-full": {"beam_jobs/preflight/local_checks.py"},
     "credential": {"beam_jobs/preflight/google_checks.py"},
     "clock": {"beam_jobs/preflight/local_checks.py"},
@@ -87,7 +87,11 @@ def test_every_alert_by_words_has_somebody_who_says_them() -> None:
 
 @pytest.mark.parametrize("name", sorted(SAID_BY))
 def test_an_alert_is_raised_by_those_lines_alone_that_it_is_for(name: str) -> None:
-    assert modules_that_say(alerts()[name]) == SAID_BY[name]
+    places = {
+        "dags" if module.startswith("dags/") else module
+        for module in modules_that_say(alerts()[name])
+    }
+    assert places == SAID_BY[name]
 
 
 @pytest.mark.parametrize("name", sorted(SAID_BY))

@@ -102,6 +102,7 @@ def test_the_last_run_is_the_newest_that_fetched(root: Root) -> None:
         date = datetime.date(2026, 11, day)
         root.write_receipt(date, Receipt(Stage.FETCH_IMAGES, {}, {}, 1.0))
     root.receipt_path(TODAY, Stage.FETCH_IMAGES).parent.mkdir()
+    (root.path / "runs" / ".DS_Store").touch()
     assert newest_run(root) == datetime.date(2026, 11, 27)
     last = check_dates(root, TODAY, told(), today=TODAY)[-1]
     assert last.message == "of 2026-11-27, 1 days before today"
