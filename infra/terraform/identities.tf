@@ -13,7 +13,7 @@ locals {
 
   # What cannot be granted on one bucket, data set or account.
   project_roles = {
-    airflow         = ["roles/bigquery.jobUser", "roles/dataflow.developer", "roles/logging.logWriter", "roles/monitoring.metricWriter"]
+    airflow         = ["roles/dataflow.developer", "roles/logging.logWriter", "roles/monitoring.metricWriter"]
     dataflow-worker = ["roles/dataflow.worker"]
     trainer         = ["roles/logging.logWriter"]
     publisher       = ["roles/bigquery.jobUser"]

@@ -283,7 +283,7 @@ def test_readers_read_the_published_data_set_and_nothing_else() -> None:
     readers = grants["readers"]
     assert readers["role"] == "roles/bigquery.dataViewer"
     assert 'this["published"]' in readers["dataset_id"]
-    assert set(grants) == {"publisher", "airflow", "readers"}
+    assert set(grants) == {"publisher", "readers"}
     assert configuration().local_values["project_roles"]["report-reader"] == [
         "roles/bigquery.jobUser"
     ]
