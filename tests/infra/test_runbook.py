@@ -12,10 +12,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from dockerfiles import PROJECT
 from said_lines import lines_of, modules_that_say
 from terraform_config import configuration
+
+from beam_jobs.image_status import STATUS
+from tfrecords_schema import dataset_tables
+from tfrecords_schema.layout import Root
+from tfrecords_schema.segments import SegmentStore
 
 TEXT = (PROJECT / "docs" / "runbook.md").read_text()
 # Who says what an alert is found by: all that do, so that no other line raises it. What
@@ -171,8 +177,6 @@ def test_airflow_has_the_commands_that_are_given(tmp_path: Path) -> None:
 
 
 def test_files_that_are_named_are_those_of_the_layout() -> None:
-    from tfrecords_schema.layout import Root
-
     root = Root.of("R")
     named = set(re.findall(r"`?R/([\w.-]+/(?:champion\.json|D/\w+\.json))", TEXT))
     assert "models/champion.json" in named
@@ -184,6 +188,40 @@ def test_files_that_are_named_are_those_of_the_layout() -> None:
     )
     for name in named:
         assert Path(name).name in sources, name
+
+
+def write_store(root: Root, codes: list[str]) -> None:
+    """A store that knows a picture for each code."""
+    rows = [
+        {"image_id": f"{n:032x}", "kind": "scene", "url": f"http://h/{n}", "code": code}
+        for n, code in enumerate(codes)
+    ]
+    writer = SegmentStore(root.image_store).writer("work", "images", 1)
+    status = pa.Table.from_pylist(rows, schema=dataset_tables.IMAGE_STATUS)
+    writer.write(0, [], {STATUS: status})
+    writer.finish({})
+
+
+def test_program_that_counts_pictures_asks_the_store_itself(tmp_path: Path) -> None:
+    """There is no file of DuckDB where tables are BigQuery's."""
+    (program,) = re.findall(r"^python - <<'PY'\n(.*?)^PY$", TEXT, re.DOTALL | re.M)
+    write_store(Root.of(str(tmp_path)), ["ok", "forbidden", "ok"])
+    done = subprocess.run(
+        [sys.executable, "-c", program.replace('"R"', repr(str(tmp_path)))],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.split() == [
+        "2",
+        "ok",
+        "http://h/0",
+        "1",
+        "forbidden",
+        "http://h/1",
+    ]
 
 
 def test_docstrings_and_parts_of_texts_say_nothing() -> None:
