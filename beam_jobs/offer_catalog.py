@@ -72,9 +72,7 @@ def why_published(
 
 def published_rankings(root: Root) -> Iterator[tuple[datetime.date, str]]:
     """Dates and versions of the rankings that were published, newest first."""
-    runs = root.path / "runs"
-    names = sorted((path.name for path in runs.iterdir()), reverse=True)
-    for date in map(datetime.date.fromisoformat, names):
+    for date in reversed(root.run_dates()):
         ranked = root.find_receipt(date, Stage.RANK_CATALOG)
         published = root.find_receipt(date, Stage.PUBLISH)
         if ranked and published and ranked.outputs["rankings"] and is_open(root, date):

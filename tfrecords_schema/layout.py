@@ -133,6 +133,13 @@ class Root:
         """Which pictures the catalogue of a date has."""
         return self.path / "runs" / run_date.isoformat() / "catalog_images.parquet"
 
+    def run_dates(self) -> list[datetime.date]:
+        """Dates that have left anything, oldest first; what else lies there is none."""
+        runs = self.path / "runs"
+        names = [path.name for path in runs.iterdir()] if runs.exists() else []
+        dates = map(_date_named, names)
+        return sorted(date for date in dates if date is not None)
+
     def write_receipt(self, run_date: datetime.date, receipt: Receipt) -> None:
         """Replace the receipt of a stage."""
         storage.write_json(
@@ -164,6 +171,15 @@ class Root:
                 f"run it first, or change --root or --run_date"
             )
         return receipt
+
+
+def _date_named(name: str) -> datetime.date | None:
+    """The date that is written exactly so, or None: a file manager leaves names too."""
+    try:
+        date = datetime.date.fromisoformat(name)
+    except ValueError:
+        return None
+    return date if date.isoformat() == name else None
 
 
 def parse_run_date(text: str) -> datetime.date:

@@ -27,7 +27,7 @@ from beam_jobs.preflight.estimate import (
     estimates,
     new_pictures,
 )
-from beam_jobs.preflight.findings import Finding, Told
+from beam_jobs.preflight.findings import Finding, Told, failed
 from beam_jobs.preflight.local_checks import (
     check_dates,
     check_root,
@@ -35,9 +35,10 @@ from beam_jobs.preflight.local_checks import (
     check_warehouse_file,
     space_folders,
 )
+from beam_jobs.publishing.target import BIGQUERY
 from beam_jobs.ranking.ranking_options import read_list_rules
-from tfrecords_schema import cli
-from tfrecords_schema.errors import InputError, exit_on_input_error
+from tfrecords_schema import cli, storage
+from tfrecords_schema.errors import InputError, UnreachableError, exit_on_input_error
 from tfrecords_schema.layout import Root, parse_run_date
 
 log = logging.getLogger(__name__)
@@ -47,14 +48,13 @@ DAGS = ("nightly_retrain", "export_rankings", "backfill_catalog")
 
 def findings(options: argparse.Namespace, told: Told) -> Iterator[Finding]:
     """Every check of a run, in an order that has the cheap ones first."""
-    root, run_date = Root.of(options.root), parse_run_date(options.run_date)
-    is_reachable = True
-    for finding in _root(root, told):
-        is_reachable &= finding.ok
-        yield finding
-    if is_reachable:
+    run_date = parse_run_date(options.run_date)
+    root = yield from _root(options.root, told)
+    if root:
         yield from check_dates(root, run_date, told, today=_today())
-    yield _warehouse(root, options.warehouse, told)
+    warehouse = options.warehouse or (str(root.warehouse) if root else "")
+    if warehouse:
+        yield _warehouse(warehouse, told)
     if options.filters or options.attributes:
         yield _rules(options.filters, options.attributes, told)
     if told.value("beam.dataflow") or told.value("training.vertex"):
@@ -62,13 +62,13 @@ def findings(options: argparse.Namespace, told: Told) -> Iterator[Finding]:
     needed = 0.0
     if options.catalog:
         size = yield from _catalog(options.catalog, options.domain, told)
-        if size and is_reachable:
+        if size and root:
             new = new_pictures(root, size)
             needed = bytes_needed(size, new)
             planned = estimates(size, new, told, dag=options.dag)
             for line in announcement(planned, size, told):
                 yield Finding("plan", line)
-    if is_reachable:
+    if root:
         yield from check_space(space_folders(root), told, needed_bytes=needed)
 
 
@@ -76,34 +76,67 @@ def _today() -> datetime.date:
     return datetime.datetime.now(datetime.UTC).date()
 
 
-def _root(root: Root, told: Told) -> list[Finding]:
-    if not str(root.path).startswith("gs://"):
-        return check_root(root, told, now=time.time())
-    from google.cloud import storage
+def _root(option: str, told: Told) -> Generator[Finding, None, Root | None]:
+    """Look at the root; returns it, if it can be worked with.
 
-    where = f"{told.named('root')} {root.path}"
-    client = google_checks.attempt("root", where, storage.Client)
+    A bucket is asked for before the root is made of it: making it looks there as well,
+    and says no more than that it cannot be reached.
+    """
+    if not storage.is_local(option):
+        found = _bucket(option, told)
+        yield from found
+        if failed(found):
+            return None
+    try:
+        root = Root.of(option)
+    except (InputError, UnreachableError) as error:
+        yield _refusal("root", "root", error, told)
+        return None
+    if not storage.is_local(option):
+        return root
+    found = check_root(root, told, now=time.time())
+    yield from found
+    return None if failed(found) else root
+
+
+def _refusal(
+    name: str, setting: str, error: InputError | UnreachableError, told: Told
+) -> Finding:
+    """What is wrong with an option, as a finding."""
+    message = f"{told.named(setting)}: {error}"
+    may_pass = isinstance(error, UnreachableError)
+    return Finding(name, message, ok=False, may_pass=may_pass)
+
+
+def _bucket(option: str, told: Told) -> list[Finding]:
+    if not option.startswith("gs://"):
+        return []  # told as a root of another kind
+    from google.cloud import storage as google_storage
+
+    where = f"{told.named('root')} {option}"
+    client = google_checks.attempt("root", where, google_storage.Client)
     if isinstance(client, Finding):
         return [client]
-    return google_checks.check_bucket(
-        str(root.path), told, client=client, now=time.time()
-    )
+    return google_checks.check_bucket(option, told, client=client, now=time.time())
 
 
-def _warehouse(root: Root, address: str, told: Told) -> Finding:
-    if not address.startswith("bigquery://"):
-        path = Path(address) if address else Path(root.warehouse)
-        return check_warehouse_file(path, told)
-    from google.cloud import bigquery
+def _warehouse(option: str, told: Told) -> Finding:
+    """Look at a warehouse, as the account that is to publish there."""
+    if not option.startswith(BIGQUERY):
+        return check_warehouse_file(Path(option), told)
+    from beam_jobs.publishing.bigquery_address import make_client, parse_address
 
-    project = address.removeprefix("bigquery://").partition("/")[0]
-    where = f"{told.named('warehouse')} {address}"
-    client = google_checks.attempt(
-        "warehouse", where, lambda: bigquery.Client(project=project)
-    )
+    where = f"{told.named('warehouse')} {option}"
+    try:
+        address = parse_address(option)
+    except InputError as error:
+        return _refusal("warehouse", "warehouse", error, told)
+    client = google_checks.attempt("warehouse", where, lambda: make_client(address))
     if isinstance(client, Finding):
         return client
-    return google_checks.check_bigquery(address, told, client=client)
+    return google_checks.check_bigquery(
+        option, told, dataset=address.dataset, client=client
+    )
 
 
 def _rules(filters: str, attributes: str, told: Told) -> Finding:
@@ -134,6 +167,11 @@ def _catalog(
     folder: str, domain: str, told: Told
 ) -> Generator[Finding, None, CatalogSize | None]:
     """Wait for the catalogue; returns its size, if it can be read."""
+    try:
+        storage.path_of_option(folder, "--catalog")
+    except (InputError, UnreachableError) as error:
+        yield _refusal("catalogue", "catalog.uri", error, told)
+        return None
     found = wait_for_catalog(
         folder, domain, told, clock=time.monotonic, sleep=time.sleep
     )
@@ -154,11 +192,11 @@ def require_ok(found: Sequence[Finding]) -> None:
         InputError: something is to be mended.
         SystemExit: with code 1, where all that failed may pass by itself.
     """
-    failed = [finding for finding in found if not finding.ok]
-    if not failed:
+    wrong = failed(found)
+    if not wrong:
         return
-    told = "; ".join(f"{finding.name}: {finding.message}" for finding in failed)
-    if all(finding.may_pass for finding in failed):
+    told = "; ".join(f"{finding.name}: {finding.message}" for finding in wrong)
+    if all(finding.may_pass for finding in wrong):
         sys.exit(f"error: {told}; another try may go well")
     raise InputError(told)
 

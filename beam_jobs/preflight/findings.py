@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfrecords_schema.errors import InputError
@@ -25,6 +25,11 @@ class Finding:
     message: str
     ok: bool = True
     may_pass: bool = False
+
+
+def failed(found: Sequence[Finding]) -> list[Finding]:
+    """Those that keep the run from beginning."""
+    return [finding for finding in found if not finding.ok]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -14,6 +14,10 @@ _EXPIRED = (
     "application-default login, or give the service account a new key or Workload "
     "Identity"
 )
+_NO_TOKEN = (
+    "this account gets no token of the one that is named after as=; grant it "
+    "roles/iam.serviceAccountTokenCreator there"
+)
 
 T = TypeVar("T")
 
@@ -40,7 +44,12 @@ def attempt(name: str, setting: str, call: Callable[[], T]) -> T | Finding:
 
     try:
         return call()
-    except (auth.RefreshError, auth.DefaultCredentialsError) as error:
+    except auth.RefreshError as error:
+        if "impersonated" in str(error):
+            message = f"{setting}: {_NO_TOKEN} ({_line(error)})"
+            return Finding(name, message, ok=False)
+        return Finding(name, f"{setting}: {_EXPIRED} ({_line(error)})", ok=False)
+    except auth.DefaultCredentialsError as error:
         return Finding(name, f"{setting}: {_EXPIRED} ({_line(error)})", ok=False)
     except exceptions.Unauthorized as error:
         return Finding(name, f"{setting}: {_EXPIRED} ({_line(error)})", ok=False)
@@ -159,19 +168,19 @@ def _get(session: Session, url: str) -> dict[str, Any]:
     return found
 
 
-def check_bigquery(address: str, told: Told, *, client: Any) -> Finding:
+def check_bigquery(address: str, told: Told, *, dataset: str, client: Any) -> Finding:
     """Whether queries may be run in the project, and the data set is there or not yet.
 
     Args:
-        address: `bigquery://project/dataset`.
+        address: `bigquery://project/dataset`, with what follows.
         told: the settings.
-        client: of google-cloud-bigquery, of the project.
+        dataset: of the address.
+        client: of google-cloud-bigquery, of the address: the account that publishes.
     """
     from google.api_core import exceptions
     from google.cloud import bigquery
 
     setting = f"{told.named('warehouse')} {address}"
-    dataset = address.removeprefix("bigquery://").split("?")[0].split("/")[1]
 
     def ask() -> Finding:
         client.query("SELECT 1", job_config=bigquery.QueryJobConfig(dry_run=True))

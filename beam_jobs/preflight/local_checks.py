@@ -13,9 +13,12 @@ from pathlib import Path
 from beam_jobs.preflight.findings import Finding, Told
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
+from tfrecords_schema.storage import is_local
 from trainer.pointer import named_folder, read_pointer
 
 GIB = 2**30
+ROOT = "root"
+"""The folder that a run adds its pictures and features to, by the name in a finding."""
 
 
 def check_root(root: Root, told: Told, *, now: float) -> list[Finding]:
@@ -101,9 +104,7 @@ def _gap(root: Root, today: datetime.date) -> Finding:
 
 def newest_run(root: Root) -> datetime.date | None:
     """The newest date that fetched pictures."""
-    runs = root.path / "runs"
-    dates = [path.name for path in runs.iterdir()] if runs.exists() else []
-    for date in map(datetime.date.fromisoformat, sorted(dates, reverse=True)):
+    for date in reversed(root.run_dates()):
         if root.find_receipt(date, Stage.FETCH_IMAGES):
             return date
     return None
@@ -121,13 +122,14 @@ def check_space(
     Args:
         folders: what is kept in them, and the folder.
         told: the settings.
-        needed_bytes: that the run will write, by estimate.
+        needed_bytes: that the run will write to the root, by estimate.
         usage: free bytes of a folder's disk.
     """
     least = told.value("preflight.min_free_gib")
     findings = []
     for what, folder in folders.items():
-        free, needed = usage(folder) / GIB, needed_bytes / GIB
+        free = usage(folder) / GIB
+        needed = needed_bytes / GIB if what == ROOT else 0.0
         message = f"{free:.1f} GiB are free for {what} in {folder}"
         if free < least:
             message += f", below preflight.min_free_gib {least:g} of {told.file}"
@@ -141,9 +143,9 @@ def check_space(
 def space_folders(root: Root) -> dict[str, Path]:
     """Where a run writes on this machine."""
     temporary = {"temporary files": Path(tempfile.gettempdir())}
-    if "://" in str(root.path):
+    if not is_local(root.path):
         return temporary
-    return {"root": Path(os.fspath(root.path)), **temporary}
+    return {ROOT: Path(os.fspath(root.path)), **temporary}
 
 
 def check_warehouse_file(path: Path, told: Told) -> Finding:

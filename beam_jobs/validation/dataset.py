@@ -121,10 +121,4 @@ def _passed(
 
 
 def _earlier_dates(root: Root, run_date: datetime.date) -> Iterator[datetime.date]:
-    for folder in (root.path / "runs").iterdir():
-        try:
-            date = datetime.date.fromisoformat(folder.name)
-        except ValueError:
-            continue  # not a run's folder
-        if date < run_date:
-            yield date
+    return (date for date in root.run_dates() if date < run_date)

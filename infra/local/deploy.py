@@ -3,16 +3,15 @@
     python -m infra.local.deploy --environment gcp
 
 Builds and pushes the images whose content is new, shows Terraform's plan, applies it
-once a person has typed the environment's name, and fills secrets that are empty. What
-is missing is told before anything is done. docs/deploy.md has every step by hand.
+once a person has typed the environment's name, fills secrets that are empty, and starts
+Airflow's machine again where its image is new. What is missing is told before anything
+is done. docs/deploy.md has every step.
 """
 
 from __future__ import annotations
 
 import argparse
-import base64
 import logging
-import secrets
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,10 @@ from typing import Any
 
 import yaml
 
+from infra.local.airflow_machine import find_machine, restart_if_changed
+from infra.local.airflow_secrets import fill_secrets
 from infra.local.commands import Shell
+from infra.local.images import misnamed, push_image
 from infra.local.terraform import FOLDER as TERRAFORM
 from infra.local.terraform import Terraform
 from tfrecords_schema import cli
@@ -31,20 +33,6 @@ log = logging.getLogger(__name__)
 
 PROJECT = Path(__file__).resolve().parents[2]
 TOOLS = ("terraform", "docker", "gcloud", "git")
-# What an image is made of; its tag follows from the content.
-SHARED = (
-    *("setup.py", "pyproject.toml", ".dockerignore", "infra/local/uv.txt"),
-    *("infra/__init__.py", "infra/validation", "infra/warehouse"),
-    *("beam_jobs", "tfrecords_schema", "trainer"),
-)
-INPUTS = {
-    "beam-worker": ("infra/docker/beam-worker.Dockerfile", "infra/docker/jobs.txt"),
-    "trainer": ("infra/docker/trainer.Dockerfile", "infra/docker/trainer.txt"),
-    "airflow": (
-        *("infra/docker/airflow.Dockerfile", "infra/docker/airflow.txt"),
-        *("infra/docker/jobs.txt", "dags", "infra/settings"),
-    ),
-}
 _NO_IMAGE = "europe-docker.pkg.dev/none/none/none@sha256:" + "0" * 64
 
 
@@ -100,72 +88,6 @@ def require_no_changes(shell: Shell) -> None:
         )
 
 
-def tag_of(image: str, shell: Shell) -> str:
-    """A tag that follows from the committed content that an image is made of."""
-    objects = [
-        shell.output("git", "rev-parse", f"HEAD:{path}").strip()
-        for path in (*SHARED, *INPUTS[image])
-    ]
-    return shell.output(
-        "git", "hash-object", "--stdin", stdin="\n".join(objects)
-    ).strip()[:16]
-
-
-def push_image(image: str, registry: str, shell: Shell) -> str:
-    """Have an image in the registry; its name with the digest.
-
-    Args:
-        image: which.
-        registry: host, project and repository.
-        shell: runs programs.
-    """
-    name = f"{registry}/{image}"
-    tagged = f"{name}:{tag_of(image, shell)}"
-    digest = _digest(tagged, shell)
-    if digest is None:
-        log.info("building %s", tagged)
-        dockerfile = f"infra/docker/{image}.Dockerfile"
-        shell.run(
-            "docker",
-            "build",
-            "--platform=linux/amd64",
-            f"--file={dockerfile}",
-            f"--tag={tagged}",
-            ".",
-        )
-        shell.run("docker", "push", tagged)
-        digest = _digest(tagged, shell)
-    if digest is None:
-        raise InputError(f"{tagged} was pushed, and the registry does not have it")
-    return f"{name}@{digest}"
-
-
-def _digest(tagged: str, shell: Shell) -> str | None:
-    """Of an image in the registry; None where it is not there."""
-    told = shell.find_output(
-        "gcloud",
-        "artifacts",
-        "docker",
-        "images",
-        "describe",
-        tagged,
-        "--format=value(image_summary.digest)",
-    )
-    return told.strip() if told and told.strip() else None
-
-
-def misnamed(settings: Mapping[str, Any], images: Mapping[str, str]) -> Iterator[str]:
-    """Settings that name other images than those of this commit."""
-    for key, part, image in (
-        ("beam.dataflow.worker_image", "beam", "beam-worker"),
-        ("training.vertex.image", "training", "trainer"),
-    ):
-        _, service, name = key.split(".")
-        found = (settings[part].get(service) or {}).get(name)
-        if found is not None and found != images[image]:
-            yield f"{key} is {found}; set it to {images[image]}"
-
-
 def differing(settings: Mapping[str, Any], outputs: Mapping[str, Any]) -> Iterator[str]:
     """Settings that name other places than Terraform has made."""
     made = {name: output["value"] for name, output in outputs.items()}
@@ -202,72 +124,6 @@ def require_none(found: Iterator[str], what: str) -> None:
         raise InputError("\n".join([what, *(f"  - {line}" for line in told)]))
 
 
-def fill_secrets(project_id: str, region: str, shell: Shell) -> None:
-    """Give a value to each secret of Airflow's that has none.
-
-    Values go through pipes and bodies of requests, never into arguments, which others
-    on this machine could read, nor into Terraform's state.
-    """
-    keys = {
-        "airflow-config-fernet-key": base64.urlsafe_b64encode(
-            secrets.token_bytes(32)
-        ).decode(),
-        "airflow-config-session-key": secrets.token_urlsafe(32),
-        "airflow-config-token-key": secrets.token_urlsafe(64),
-    }
-    for name, value in keys.items():
-        if not _has_version(name, project_id, shell):
-            _add_version(name, value, project_id, shell)
-    name = "airflow-config-database-url"
-    if not _has_version(name, project_id, shell):
-        password = secrets.token_urlsafe(32)
-        instance = f"projects/{project_id}/instances/complete-the-look-airflow"
-        shell.post(
-            f"https://sqladmin.googleapis.com/v1/{instance}/users",
-            {"name": "airflow", "password": password},
-        )
-        address = shell.output(
-            "gcloud",
-            "sql",
-            "instances",
-            "describe",
-            "complete-the-look-airflow",
-            f"--project={project_id}",
-            "--format=value(ipAddresses[0].ipAddress)",
-        ).strip()
-        url = f"postgresql+psycopg2://airflow:{password}@{address}/airflow?sslmode=require"
-        _add_version(name, url, project_id, shell)
-    log.info("every secret of %s in %s has a value", project_id, region)
-
-
-def _has_version(name: str, project_id: str, shell: Shell) -> bool:
-    told = shell.output(
-        "gcloud",
-        "secrets",
-        "versions",
-        "list",
-        name,
-        f"--project={project_id}",
-        "--filter=state=enabled",
-        "--format=value(name)",
-    )
-    return bool(told.strip())
-
-
-def _add_version(name: str, value: str, project_id: str, shell: Shell) -> None:
-    shell.output(
-        "gcloud",
-        "secrets",
-        "versions",
-        "add",
-        name,
-        f"--project={project_id}",
-        "--data-file=-",
-        stdin=value,
-    )
-    log.info("secret %s has a value now", name)
-
-
 def deploy(environment: str, project: Path, shell: Shell) -> None:
     """Do everything, as docs/deploy.md has it.
 
@@ -297,15 +153,19 @@ def deploy(environment: str, project: Path, shell: Shell) -> None:
         f"{path.name} names other images than this commit's; change it, commit, and "
         "call make deploy again:",
     )
+    project_id = registry.split("/")[1]
     airflow = push_image("airflow", registry, shell)
+    before = find_machine(terraform.outputs(), project_id, shell)
     _agreed(terraform.apply(airflow))
+    # At once: a new machine tries to start until they are filled.
+    fill_secrets(project_id, shell)
+    outputs = terraform.outputs()
+    restart_if_changed(before, find_machine(outputs, project_id, shell), shell)
     require_none(
-        differing(settings, terraform.outputs()),
+        differing(settings, outputs),
         f"{path.name} names other places than there are; change it, commit, and call "
         "make deploy again:",
     )
-    region, _, rest = registry.partition("-docker.pkg.dev/")
-    fill_secrets(rest.partition("/")[0], region, shell)
     log.info("deployed; docs/deploy.md says how to open Airflow's page")
 
 

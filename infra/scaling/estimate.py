@@ -113,6 +113,18 @@ def _pairs(case: Case, figures: Figures) -> float:
     return case.scenes * figures.catalog["pairs_per_scene"]
 
 
+def _planner_bytes(case: Case, figures: Figures) -> float:
+    """Of the process that plans a stage: the catalogue, and what is known of pictures.
+
+    All of them, whatever the night brings.
+    """
+    pictures = case.scenes + case.products
+    return (
+        pictures * figures.sizes["planner_picture"]
+        + _pairs(case, figures) * figures.sizes["planner_pair"]
+    )
+
+
 def _fetch(case: Case, figures: Figures) -> Stage:
     pictures = case.scenes + case.products
     new = pictures * case.new_share
@@ -123,6 +135,8 @@ def _fetch(case: Case, figures: Figures) -> Stage:
         wait_s=new / asked_a_second,
         shuffle_bytes=new * figures.sizes["plan_row"],
         kept_bytes=pictures * figures.sizes["picture"],
+        memory_bytes=_planner_bytes(case, figures),
+        memory_limit=figures.machines["driver_gib"] * _GIB,
     )
 
 
@@ -134,6 +148,8 @@ def _build(case: Case, figures: Figures) -> Stage:
         wait_s=pairs / figures.rates["plan"],
         shuffle_bytes=(pairs + case.products) * figures.sizes["plan_row"],
         kept_bytes=pairs * figures.sizes["record"],
+        memory_bytes=_planner_bytes(case, figures),
+        memory_limit=figures.machines["driver_gib"] * _GIB,
     )
 
 

@@ -6,7 +6,7 @@ resource "google_sql_database_instance" "airflow" {
   name                = "complete-the-look-airflow"
   region              = var.region
   database_version    = "POSTGRES_18"
-  deletion_protection = true
+  deletion_protection = !contains(var.unprotected, "database")
 
   settings {
     tier              = var.database_tier
@@ -128,23 +128,18 @@ resource "google_secret_manager_secret_iam_member" "airflow" {
   member    = google_service_account.this["airflow"].member
 }
 
-data "google_compute_image" "container_os" {
-  family  = "cos-121-lts"
-  project = "cos-cloud"
-}
-
 resource "google_compute_instance" "airflow" {
   #checkov:skip=CKV_GCP_38:Google's own keys encrypt the disk, which holds caches and no data of the system.
   name                      = "complete-the-look-airflow"
   description               = "Airflow's processes"
   machine_type              = var.airflow_machine_type
   zone                      = "${var.region}-${var.zone}"
-  deletion_protection       = true
+  deletion_protection       = !contains(var.unprotected, "machine")
   allow_stopping_for_update = true
 
   boot_disk {
     initialize_params {
-      image = data.google_compute_image.container_os.self_link
+      image = "cos-cloud/cos-121-lts"
       size  = 200
       type  = "pd-balanced"
     }
@@ -176,7 +171,14 @@ resource "google_compute_instance" "airflow" {
       settings     = var.environment
       users        = join(",", [for name, role in var.airflow_users : "${name}:${role}"])
       jobs_at_once = var.jobs_at_once
+      logs         = "${google_storage_bucket.data.url}/${local.task_logs_prefix}"
     })
+  }
+
+  # The family's image of the day the machine was made: a newer one would replace the
+  # machine, and with it the disk. docs/runbook.md renews both.
+  lifecycle {
+    ignore_changes = [boot_disk[0].initialize_params[0].image]
   }
 
   depends_on = [google_sql_database.airflow, google_secret_manager_secret_iam_member.airflow]

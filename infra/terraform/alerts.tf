@@ -1,20 +1,24 @@
 # One alert for each failure that docs/runbook.md has a section about, of the same name.
 # Those in local.log_alerts are found by what the jobs say; tests hold the words against
-# the code.
+# the lines of the code, those that say it and those that must not be taken for it. In
+# place of a backslash, which is one of Terraform and of filters too, stand brackets.
 
 locals {
   runbook = "docs/runbook.md"
 
-  # Task logs, and what Airflow's own processes write.
-  airflow_logs = "(log_id(\"airflow-tasks\") OR log_id(\"cos_containers\"))"
+  # What Airflow's processes write to their output: the scheduler, which runs the tasks, has
+  # every line of theirs there too.
+  airflow_logs = "log_id(\"cos_containers\")"
+
+  scheduler_says = "Adopting or resetting orphaned tasks for active dag runs"
 
   log_alerts = {
     task-failed = {
-      says     = "failed, try"
+      says     = "failed, try [0-9]+ of run"
       severity = "ERROR"
     }
     refused-input = {
-      says     = "(exit|return) code 2"
+      says     = "(exit|return) code 2([^0-9]|$)"
       severity = "ERROR"
     }
     too-few-pictures = {
@@ -22,7 +26,7 @@ locals {
       severity = "ERROR"
     }
     dataset-refused = {
-      says     = "is refused by"
+      says     = "is refused by [0-9]+ of [0-9]+ rules"
       severity = "ERROR"
     }
     coverage = {
@@ -30,11 +34,11 @@ locals {
       severity = "ERROR"
     }
     checks-failed = {
-      says     = "nothing was published"
+      says     = "check[(]s[)] failed for"
       severity = "CRITICAL"
     }
     late = {
-      says     = "has not ended"
+      says     = "has not ended [0-9.]+ hours after it was queued"
       severity = "WARNING"
     }
     disk-full = {
@@ -94,6 +98,50 @@ resource "google_monitoring_alert_policy" "log" {
   documentation {
     subject   = "${each.key} (${var.environment})"
     content   = "What it means, how to look, what to do: ${local.runbook}, section ${each.key}."
+    mime_type = "text/markdown"
+  }
+}
+
+# A scheduler that hangs or is gone says nothing, and no night begins: what it says every
+# five minutes is counted, and missed.
+resource "google_logging_metric" "scheduler" {
+  name        = "complete-the-look/scheduler"
+  description = "Airflow's scheduler looks after tasks without a process, every five minutes"
+  filter      = "${local.airflow_logs} AND \"${local.scheduler_says}\""
+
+  metric_descriptor {
+    metric_kind = "DELTA"
+    value_type  = "INT64"
+  }
+
+  depends_on = [google_project_service.required]
+}
+
+resource "google_monitoring_alert_policy" "scheduler_silent" {
+  display_name          = "Complete the look: scheduler-silent"
+  combiner              = "OR"
+  severity              = "CRITICAL"
+  user_labels           = local.labels
+  notification_channels = [for channel in google_monitoring_notification_channel.email : channel.id]
+
+  conditions {
+    display_name = "scheduler-silent"
+
+    condition_absent {
+      filter   = "resource.type = \"gce_instance\" AND metric.type = \"logging.googleapis.com/user/${google_logging_metric.scheduler.name}\""
+      duration = "3600s"
+
+      aggregations {
+        alignment_period     = "600s"
+        per_series_aligner   = "ALIGN_DELTA"
+        cross_series_reducer = "REDUCE_SUM"
+      }
+    }
+  }
+
+  documentation {
+    subject   = "scheduler-silent (${var.environment})"
+    content   = "What it means, how to look, what to do: ${local.runbook}, section scheduler-silent."
     mime_type = "text/markdown"
   }
 }

@@ -12,6 +12,8 @@ resource "google_project_iam_audit_config" "storage" {
   audit_log_config {
     log_type = "DATA_WRITE"
   }
+
+  depends_on = [google_project_service.required]
 }
 
 resource "google_project_iam_audit_config" "secrets" {
@@ -21,4 +23,6 @@ resource "google_project_iam_audit_config" "secrets" {
   audit_log_config {
     log_type = "DATA_READ"
   }
+
+  depends_on = [google_project_service.required]
 }

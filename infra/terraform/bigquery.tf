@@ -25,13 +25,6 @@ resource "google_bigquery_dataset_iam_member" "publisher" {
   member     = google_service_account.this["publisher"].member
 }
 
-# The preflight asks whether the data set is there; it reads no row.
-resource "google_bigquery_dataset_iam_member" "airflow" {
-  dataset_id = google_bigquery_dataset.this["published"].dataset_id
-  role       = "roles/bigquery.metadataViewer"
-  member     = google_service_account.this["airflow"].member
-}
-
 resource "google_bigquery_dataset_iam_member" "readers" {
   for_each = setunion(var.report_readers, [google_service_account.this["report-reader"].member])
 

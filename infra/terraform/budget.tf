@@ -43,4 +43,6 @@ resource "google_billing_budget" "month" {
 
 data "google_project" "this" {
   project_id = var.project_id
+
+  depends_on = [google_project_service.required]
 }

@@ -13,7 +13,7 @@ locals {
 
   # What cannot be granted on one bucket, data set or account.
   project_roles = {
-    airflow         = ["roles/bigquery.jobUser", "roles/dataflow.developer", "roles/logging.logWriter", "roles/monitoring.metricWriter"]
+    airflow         = ["roles/dataflow.developer", "roles/logging.logWriter", "roles/monitoring.metricWriter"]
     dataflow-worker = ["roles/dataflow.worker"]
     trainer         = ["roles/logging.logWriter"]
     publisher       = ["roles/bigquery.jobUser"]
@@ -33,6 +33,8 @@ resource "google_service_account" "this" {
   account_id   = each.key
   display_name = "Complete the look: ${each.key}"
   description  = each.value
+
+  depends_on = [google_project_service.required]
 }
 
 resource "google_project_iam_member" "this" {
@@ -62,6 +64,8 @@ resource "google_project_iam_custom_role" "launcher" {
     "aiplatform.trainingPipelines.list",
     "compute.regions.get",
   ]
+
+  depends_on = [google_project_service.required]
 }
 
 resource "google_project_iam_member" "launcher" {
@@ -119,6 +123,8 @@ resource "google_project_iam_member" "readers" {
   project = var.project_id
   role    = "roles/bigquery.jobUser"
   member  = each.key
+
+  depends_on = [google_project_service.required]
 }
 
 resource "google_iap_tunnel_instance_iam_member" "operators" {

@@ -23,9 +23,13 @@ locals {
 
   # What Airflow reads from Secret Manager, by the names that its backend asks for.
   airflow_secrets = {
-    database = "airflow-config-database-url"
-    fernet   = "airflow-config-fernet-key"
-    session  = "airflow-config-session-key"
-    token    = "airflow-config-token-key"
+    database       = "airflow-config-database-url"
+    database_async = "airflow-config-database-url-async"
+    fernet         = "airflow-config-fernet-key"
+    session        = "airflow-config-session-key"
+    token          = "airflow-config-token-key"
   }
+
+  # Logs of tasks, in the data bucket and outside of the jobs' root.
+  task_logs_prefix = "airflow-logs"
 }

@@ -1,4 +1,5 @@
-# APIs that must be on. They stay on when this is destroyed: others may use them.
+# APIs that must be on before anything of theirs is made; every resource depends on this
+# one, near or far. They stay on when this is destroyed: others may use them.
 
 resource "google_project_service" "required" {
   for_each = toset([

@@ -28,6 +28,17 @@ resource "google_storage_bucket" "data" {
     }
   }
 
+  # As long as Airflow's database knows the runs (docs/runbook.md, database-disk).
+  lifecycle_rule {
+    condition {
+      age            = 90
+      matches_prefix = ["${local.task_logs_prefix}/"]
+    }
+    action {
+      type = "Delete"
+    }
+  }
+
   # Files that Dataflow staged, and that Vertex AI left beside a training.
   lifecycle_rule {
     condition {
@@ -47,6 +58,8 @@ resource "google_storage_bucket" "data" {
       type = "AbortIncompleteMultipartUpload"
     }
   }
+
+  depends_on = [google_project_service.required]
 }
 
 # The retailer's tables; jobs only read here.
@@ -81,4 +94,6 @@ resource "google_storage_bucket" "catalog" {
       type = "AbortIncompleteMultipartUpload"
     }
   }
+
+  depends_on = [google_project_service.required]
 }

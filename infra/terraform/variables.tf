@@ -116,6 +116,17 @@ variable "airflow_machine_type" {
   }
 }
 
+variable "unprotected" {
+  description = "Which of machine and database may be deleted or replaced; they are named here for one apply, and never by habit."
+  type        = set(string)
+  default     = []
+
+  validation {
+    condition     = length(setsubtract(var.unprotected, ["machine", "database"])) == 0
+    error_message = "unprotected may hold machine and database, and nothing else."
+  }
+}
+
 variable "database_tier" {
   description = "Machine of Airflow's metadata database."
   type        = string

@@ -81,6 +81,7 @@ def test_same_data_and_champion_as_the_newest_published_are_no_news(
 ) -> None:
     publish(root, "2026-11-20", dataset="d0")
     publish(root, YESTERDAY)
+    (root.path / "runs" / ".DS_Store").touch()
     assert not is_offered(root)
 
 

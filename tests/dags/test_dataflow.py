@@ -32,6 +32,7 @@ SETTINGS = read_settings(PROJECT / "infra" / "settings" / "gcp.yaml")
 DATAFLOW = SETTINGS.beam.dataflow
 assert DATAFLOW is not None
 
+CONNECTION = "google-cloud-platform://"  # infra/terraform/airflow-machine.yaml.tftpl
 NEW_JOB = "2026-11-28_01_02_03-new"
 OLD_JOB = "2026-11-28_00_00_00-old"
 
@@ -91,8 +92,8 @@ def dataflow_has(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Jobs]:
             projects=lambda: SimpleNamespace(locations=lambda: at)
         )
         monkeypatch.setattr(DataflowHook, "get_conn", lambda self: service)
-        # Without a connection, which Airflow's database would have.
-        monkeypatch.setattr(DataflowHook, "__init__", lambda self, **_: None)
+        # As the machine's environment has it; Airflow's database has no connection.
+        monkeypatch.setenv("AIRFLOW_CONN_GOOGLE_CLOUD_DEFAULT", CONNECTION)
         return jobs
 
     return has

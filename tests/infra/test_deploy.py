@@ -2,102 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
+from played_deployment import DIGEST, OUTPUTS, REGISTRY, PlayedShell, write_settings
 
-from infra.local import deploy
-from infra.local.commands import Shell
+from infra.local import airflow_secrets, deploy, images
 from tfrecords_schema.errors import InputError
-
-REGISTRY = "europe-west1-docker.pkg.dev/shop-project/images"
-DIGEST = "sha256:" + "a" * 64
-OUTPUTS = {
-    "images": REGISTRY,
-    "root": "gs://shop-project-data/runs",
-    "warehouse": "bigquery://shop-project/shop",
-    "subnetwork": "regions/europe-west1/subnetworks/complete-the-look",
-    "service_accounts": {"dataflow-worker": "worker@x", "trainer": "trainer@x"},
-}
-
-
-class PlayedShell(Shell):
-    """Answers as the real programs would, and remembers what it was asked for."""
-
-    def __init__(self, folder: Path, *, answers: list[str], **state: Any) -> None:
-        super().__init__(folder)
-        self.answers = answers
-        self.calls: list[tuple[str, ...]] = []
-        self.secret_values: dict[str, str] = state.get("secret_values", {})
-        self.pushed: set[str] = state.get("pushed", set())
-        self.has_registry: bool = state.get("has_registry", True)
-        self.changes: str = state.get("changes", "")
-        self.posted: list[tuple[str, dict[str, str]]] = []
-
-    def run(self, *command: str) -> None:
-        self.calls.append(command)
-        if command[:2] == ("docker", "push"):
-            self.pushed.add(command[2].split("/")[-1].split(":")[0])
-        if "apply" in command:
-            self.has_registry = True
-
-    def output(self, *command: str, stdin: str | None = None) -> str:
-        self.calls.append(command)
-        if command[:2] == ("git", "status"):
-            return self.changes
-        if command[0] == "git":
-            return "0123456789abcdef0123"
-        if command[-2:] == ("output", "-json"):
-            told = OUTPUTS if self.has_registry else {}
-            return json.dumps({key: {"value": value} for key, value in told.items()})
-        if command[:4] == ("gcloud", "secrets", "versions", "list"):
-            return "1" if command[4] in self.secret_values else ""
-        if command[:4] == ("gcloud", "secrets", "versions", "add"):
-            assert stdin is not None
-            self.secret_values[command[4]] = stdin
-            return ""
-        assert command[:3] == ("gcloud", "sql", "instances"), command
-        return "10.20.0.3\n"
-
-    def find_output(self, *command: str) -> str | None:
-        name = command[5].split("/")[-1].split(":")[0]
-        return DIGEST if name in self.pushed else None
-
-    def ask(self, question: str) -> str:
-        self.calls.append(("ask",))
-        return self.answers.pop(0)
-
-    def post(self, url: str, body: Any) -> None:
-        self.posted.append((url, body))
 
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "infra" / "settings"
-    folder.mkdir(parents=True)
-    (folder / "shop.yaml").write_text(
-        json.dumps(
-            {
-                "root": OUTPUTS["root"],
-                "warehouse": OUTPUTS["warehouse"],
-                "beam": {
-                    "dataflow": {
-                        "worker_image": f"{REGISTRY}/beam-worker@{DIGEST}",
-                        "service_account": "worker@x",
-                        "subnetwork": OUTPUTS["subnetwork"],
-                    }
-                },
-                "training": {
-                    "vertex": {
-                        "image": f"{REGISTRY}/trainer@{DIGEST}",
-                        "service_account": "trainer@x",
-                    }
-                },
-            }
-        )
-    )
+    write_settings(tmp_path)
     return tmp_path
 
 
@@ -182,13 +98,12 @@ def test_secrets_are_filled_once_and_reach_no_command_line(project: Path) -> Non
     shell = PlayedShell(project, answers=["shop", "shop"])
     deploy.deploy("shop", project, shell)
     filled = dict(shell.secret_values)
-    assert len(filled) == 4
+    assert len(filled) == 5
     ((url, body),) = shell.posted
     assert url.endswith("/instances/complete-the-look-airflow/users")
-    assert (
-        f"airflow:{body['password']}@10.20.0.3/"
-        in filled["airflow-config-database-url"]
-    )
+    place = f"://airflow:{body['password']}@10.20.0.3/airflow?"
+    assert place in filled["airflow-config-database-url"]
+    assert place in filled["airflow-config-database-url-async"]
     said = " ".join(word for call in shell.calls for word in call)
     assert not any(value in said for value in (*filled.values(), body["password"]))
 
@@ -221,8 +136,8 @@ def test_name_that_is_none_is_told(
 def test_tag_follows_from_everything_that_is_copied_into_the_image() -> None:
     from dockerfiles import FOLDER, read_stages
 
-    for image, inputs in deploy.INPUTS.items():
-        known = {*deploy.SHARED, *inputs}
+    for image, inputs in images.INPUTS.items():
+        known = {*images.SHARED, *inputs}
         for stage in read_stages(FOLDER / f"{image}.Dockerfile"):
             for copied in stage.of("COPY"):
                 if not copied.startswith("--from="):
@@ -242,3 +157,73 @@ def test_settings_are_compared_with_outputs_that_there_are() -> None:
     from terraform_config import configuration
 
     assert set(OUTPUTS) <= set(configuration().outputs)
+
+
+@pytest.mark.parametrize("kept", ["database-url", "database-url-async"])
+def test_an_address_that_is_missing_follows_from_the_other(
+    kept: str, project: Path
+) -> None:
+    shell = PlayedShell(project, answers=["shop", "shop"])
+    deploy.deploy("shop", project, shell)
+    filled = dict(shell.secret_values)
+    (lost,) = {"database-url", "database-url-async"} - {kept}
+    del shell.secret_values[f"airflow-config-{lost}"]
+    deploy.deploy("shop", project, shell)
+    assert shell.secret_values == filled
+    assert len(shell.posted) == 1  # The user and its password are the same.
+
+
+def test_the_secret_that_lets_the_machine_start_is_filled_last(project: Path) -> None:
+    shell = PlayedShell(project, answers=["shop"])
+    airflow_secrets.fill_secrets("shop-project", shell)
+    assert list(shell.secret_values)[-1] == "airflow-config-database-url"
+
+
+def test_secrets_are_filled_though_settings_name_other_places(project: Path) -> None:
+    path = project / "infra" / "settings" / "shop.yaml"
+    path.write_text(path.read_text().replace("shop-project-data", "old-data"))
+    shell = PlayedShell(project, answers=["shop"])
+    with pytest.raises(InputError, match="root is gs://old-data/runs"):
+        deploy.deploy("shop", project, shell)
+    assert "airflow-config-database-url" in shell.secret_values
+
+
+def power(shell: PlayedShell) -> list[tuple[str, ...]]:
+    """What was done to machines, and where."""
+    return [
+        (call[3], *call[4:])
+        for call in shell.calls
+        if call[:3] == ("gcloud", "compute", "instances")
+    ]
+
+
+PLACE = (
+    "complete-the-look-airflow",
+    "--zone=europe-west1-b",
+    "--project=shop-project",
+)
+
+
+@pytest.mark.parametrize(
+    ("machine", "done"),
+    [
+        ({}, []),
+        ({"id": "1", "user-data": f"docker run {REGISTRY}/airflow@{DIGEST}"}, []),
+        (
+            {"id": "1", "user-data": f"docker run {REGISTRY}/airflow@sha256:0"},
+            [("stop", *PLACE), ("start", *PLACE)],
+        ),
+    ],
+    ids=["a new one", "one that is up to date", "one that runs another image"],
+)
+def test_machine_is_restarted_where_what_it_runs_is_out_of_date(
+    machine: dict[str, str], done: list[tuple[str, ...]], project: Path
+) -> None:
+    shell = PlayedShell(project, answers=["shop"], machine=dict(machine))
+    deploy.deploy("shop", project, shell)
+    assert power(shell) == done
+    if done:
+        order = [
+            call for call in shell.calls if "apply" in call or call[3:4] == ("stop",)
+        ]
+        assert "apply" in order[0]  # It reads its units when it starts.

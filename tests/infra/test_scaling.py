@@ -46,7 +46,9 @@ def test_first_night_of_a_hundred_thousand_each_as_worked_by_hand() -> None:
     assert fetch.core_s == pytest.approx(200_000 / 208)
     assert fetch.wait_s == 200_000 / 50  # one host, 50 requests a second
     assert fetch.kept_bytes == 200_000 * 30_000
+    assert fetch.memory_bytes == 200_000 * 2_600 + 86_000 * 660
     build = found["build_dataset"]
+    assert build.memory_bytes == fetch.memory_bytes
     assert build.core_s == pytest.approx(86_000 / 161)
     assert build.kept_bytes == 86_000 * 205_000
     features = found["extract_features"]
@@ -140,6 +142,14 @@ def test_a_night_with_little_new_fetches_and_computes_little() -> None:
         assert usual[name].kept_bytes == first[name].kept_bytes
     for name in ("build_dataset", "train", "rank_catalog", "publish"):
         assert usual[name] == first[name]
+
+
+def test_processes_that_plan_hold_every_picture_however_few_are_new() -> None:
+    """2·10⁷ pictures take 52 GB, and the machine has 34."""
+    found = by_name(Case(1e7, 1e7, 0.01))
+    for name in ("fetch_images", "build_dataset"):
+        assert not found[name].fits
+        assert by_name(Case(5e6, 5e6, 0.01))[name].fits
 
 
 def test_every_rate_names_its_row_of_the_benchmarks() -> None:

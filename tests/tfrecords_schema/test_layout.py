@@ -91,6 +91,16 @@ def test_missing_receipt_says_which_stage_to_run_and_what_to_change(
     assert "\n" not in message
 
 
+def test_dates_of_runs_are_told_in_their_order_without_other_names(root: Root) -> None:
+    assert root.run_dates() == []
+    for day in (28, 3):
+        root.write_receipt(datetime.date(2026, 2, day), RECEIPT)
+    # Of a file manager, of a person, and a date that is not written as ours are.
+    for name in (".DS_Store", "old 2026-02-01", "20260227"):
+        (root.path / "runs" / name).mkdir()
+    assert [date.day for date in root.run_dates()] == [3, 28]
+
+
 def test_run_date_is_read() -> None:
     assert parse_run_date("2026-02-28") == DATE
 

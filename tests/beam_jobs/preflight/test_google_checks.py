@@ -189,16 +189,16 @@ def test_a_warehouse_that_is_not_there_yet_will_be_made() -> None:
     def client(found: Callable[..., Any]) -> Any:
         return SimpleNamespace(query=lambda *_, **__: None, get_dataset=found)
 
-    there = check_bigquery(ADDRESS, told("gcp"), client=client(lambda name: name))
+    def look(client: Any) -> Finding:
+        return check_bigquery(ADDRESS, told("gcp"), dataset="shop", client=client)
+
+    assert look(client(lambda name: name)).ok
     absent = client(_raises(exceptions.NotFound("shop")))
-    assert there.ok
-    assert check_bigquery(ADDRESS, told("gcp"), client=absent).message == (
-        f"{ADDRESS} will be made"
-    )
+    assert look(absent).message == f"{ADDRESS} will be made"
 
 
 def test_a_warehouse_without_permission_names_the_setting() -> None:
     client = SimpleNamespace(query=_raises(exceptions.Forbidden("no jobs.create")))
-    found = check_bigquery(ADDRESS, told("gcp"), client=client)
+    found = check_bigquery(ADDRESS, told("gcp"), dataset="shop", client=client)
     assert found.message.startswith("warehouse (settings file ")
     assert "is refused to this account" in found.message

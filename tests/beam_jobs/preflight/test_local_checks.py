@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from etils import epath
 from told_settings import told
 
 from beam_jobs.preflight.findings import Finding, Told
@@ -18,6 +19,7 @@ from beam_jobs.preflight.local_checks import (
     check_space,
     check_warehouse_file,
     newest_run,
+    space_folders,
 )
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
@@ -102,6 +104,7 @@ def test_the_last_run_is_the_newest_that_fetched(root: Root) -> None:
         date = datetime.date(2026, 11, day)
         root.write_receipt(date, Receipt(Stage.FETCH_IMAGES, {}, {}, 1.0))
     root.receipt_path(TODAY, Stage.FETCH_IMAGES).parent.mkdir()
+    (root.path / "runs" / ".DS_Store").touch()
     assert newest_run(root) == datetime.date(2026, 11, 27)
     last = check_dates(root, TODAY, told(), today=TODAY)[-1]
     assert last.message == "of 2026-11-27, 1 days before today"
@@ -129,6 +132,20 @@ def test_a_disk_that_is_or_will_be_full_is_told_before_the_run(
     if told_of:
         assert told_of in messages[0]
         assert f"{free_gib:.1f} GiB are free for root in {tmp_path}" in messages[0]
+
+
+def test_what_a_run_adds_to_its_root_is_not_asked_of_other_disks(
+    tmp_path: Path,
+) -> None:
+    found = check_space(
+        {"temporary files": tmp_path, "root": tmp_path},
+        told(min_free_gib=1),
+        needed_bytes=4 * GIB,
+        usage=lambda _: 3 * GIB,
+    )
+    assert [finding.ok for finding in found] == [True, False]
+    # One in a bucket is on no disk of this machine.
+    assert set(space_folders(Root(epath.Path("gs://b/r")))) == {"temporary files"}
 
 
 def test_a_warehouse_without_folder_names_the_setting(tmp_path: Path) -> None:
