@@ -5,8 +5,6 @@ from __future__ import annotations
 import datetime
 import enum
 
-from etils import epath
-
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
 from trainer.pointer import named_folder, read_pointer
@@ -66,16 +64,10 @@ def _promoted(root: Root) -> list[str]:
     """Every model that the pointer or a receipt calls champion, newest first."""
     champion = read_pointer(root.champion).value or {}
     named = [champion.get("run_id"), champion.get("previous")]
-    for date in reversed(_dates(root.path / "runs")):
+    for date in reversed(root.run_dates()):
         receipt = root.find_receipt(date, Stage.PROMOTE)
         named.append(receipt.outputs["champion"] if receipt else None)
     return [run_id for run_id in dict.fromkeys(named) if run_id]
-
-
-def _dates(runs: epath.Path) -> list[datetime.date]:
-    if not runs.exists():
-        return []
-    return sorted(datetime.date.fromisoformat(path.name) for path in runs.iterdir())
 
 
 def _date_in(run_id: str) -> datetime.date:
