@@ -33,6 +33,20 @@ class LogNotifier(BaseNotifier):
         self.log.error("%s", self.message)
 
 
+class MailNotifier(SmtpNotifier):
+    """Sends a mail; where that fails, the log says so and nothing else does.
+
+    An approval would fail with its notifier, and whoever is told by the log is told.
+    """
+
+    def notify(self, context: Mapping[str, Any]) -> None:
+        """Send the mail."""
+        try:
+            super().notify(context)
+        except Exception:  # of a server, a connection or a template
+            self.log.exception("no mail was sent: %s", self.subject)
+
+
 def notifiers(alerts: Alerts, *, subject: str, message: str) -> list[BaseNotifier]:
     """Who hears of something: the log, and the addresses there are.
 
@@ -44,7 +58,7 @@ def notifiers(alerts: Alerts, *, subject: str, message: str) -> list[BaseNotifie
     found: list[BaseNotifier] = [LogNotifier(message=message)]
     if alerts.email:
         found.append(
-            SmtpNotifier(
+            MailNotifier(
                 to=list(alerts.email),
                 smtp_conn_id=alerts.smtp_conn_id,
                 subject=subject,

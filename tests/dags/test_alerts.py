@@ -60,6 +60,18 @@ def test_a_run_that_was_ended_is_told_and_one_whose_task_failed_was_already(
     assert [subject for subject, _ in sent] == ["nightly_retrain took too long"] * mails
 
 
+def test_a_mail_server_that_is_away_fails_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(notifier: SmtpNotifier, context: Any) -> None:
+        raise ConnectionRefusedError("[Errno 111] Connection refused")
+
+    monkeypatch.setattr(SmtpNotifier, "notify", refuse)
+    for notifier in alerts.failure_notifiers(TOLD):
+        if isinstance(notifier, SmtpNotifier):
+            notifier.notify({})
+
+
 def test_what_a_job_said_is_text_in_a_mail() -> None:
     (mail,) = (n for n in alerts.failure_notifiers(TOLD) if isinstance(n, SmtpNotifier))
     environment = jinja2.Environment(autoescape=False)

@@ -182,7 +182,7 @@ def test_failures_are_mailed_where_there_is_an_address(
     mailed = tmp_path / "mailed.yaml"
     mailed.write_text(text.replace("email: []", "email: [on-call@example.com]"))
     for _, task in tasks(describe(tmp_path, str(mailed))):
-        assert task["notifiers"] == ["LogNotifier", "SmtpNotifier"]
+        assert task["notifiers"] == ["LogNotifier", "MailNotifier"]
 
 
 def test_engines_follow_the_settings(local: Described, gcp: Described) -> None:
