@@ -19,7 +19,7 @@ from tfrecords_schema.cli import add_run_arguments, configure_logging
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Root, parse_run_date
 from trainer.gate import GATE_FILE
-from trainer.pointer import read_pointer
+from trainer.pointer import read_pointer, withdrawn_like
 from trainer.presets import PRESETS, Preset, parse_preset
 from trainer.promote import EXIT_SKIPPED
 from trainer.provenance import digest_in, provenance_of, run_id_of
@@ -43,6 +43,8 @@ def why_unchanged(root: Root, source: Source, preset: Preset) -> str | None:
     wanted = digest_in(run_id_of(source.run_date, provenance))
     if digest_in(champion["run_id"]) == wanted:
         return f"champion {champion['run_id']} follows from the same input"
+    if withdrawn := withdrawn_like(f"-{wanted}", champion):
+        return f"model {withdrawn} follows from the same input, and was taken back"
     for folder in sorted(root.champion.parent.iterdir(), reverse=True):
         if digest_in(folder.name) != wanted or not (folder / GATE_FILE).exists():
             continue

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
+from trainer.provenance import digest_in
 
 CHAMPION = "champion"
 """What options call the model that is in use."""
@@ -92,6 +94,21 @@ def replace_pointer(path: epath.Path, value: dict[str, Any], *, read: Pointer) -
         _replace_gcs(str(path), storage.to_json_bytes(value), read.generation)
     else:
         storage.write_json(path, value)
+
+
+def withdrawn_like(run_id: str, champion: Mapping[str, Any]) -> str | None:
+    """A model that a person took back and that follows from the same input, or None.
+
+    Args:
+        run_id: the model in question.
+        champion: content of the pointer, which remembers them.
+    """
+    of_same_input = (
+        name
+        for name in champion.get("withdrawn", ())
+        if digest_in(name) == digest_in(run_id)
+    )
+    return next(of_same_input, None)
 
 
 def _bucket(path: str) -> tuple[Any, str]:

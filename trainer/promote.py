@@ -26,7 +26,7 @@ from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.usage import Meter
 from trainer.gate import GATE_FILE, METRICS_FILE, metrics_digest
-from trainer.pointer import read_pointer, replace_pointer
+from trainer.pointer import read_pointer, replace_pointer, withdrawn_like
 from trainer.vectors import why_unserved
 
 EXIT_SKIPPED = 99
@@ -77,6 +77,12 @@ def decide(
         return Decision(Action.REPLACE, reasons)
     if champion["run_id"] == verdict["run_id"]:
         return Decision(Action.KEEP, ("it is the champion already",))
+    if withdrawn := withdrawn_like(verdict["run_id"], champion):
+        reason = (
+            f"model {withdrawn}, which follows from the same input, was taken back by "
+            "hand; trainer.reinstate puts it in force again"
+        )
+        return Decision(Action.SKIP, (reason,))
     if run_date < datetime.date.fromisoformat(champion["run_date"]):
         reason = (
             f"champion {champion['run_id']} is of {champion['run_date']}, after "
@@ -110,6 +116,7 @@ def champion_content(
     *,
     run_date: datetime.date,
     reasons: Sequence[str],
+    withdrawn: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Content of the pointer.
 
@@ -117,7 +124,8 @@ def champion_content(
         run_id: the new champion.
         previous: the model it replaces.
         run_date: of the run that promotes.
-        reasons: the gate's.
+        reasons: the gate's, or a person's.
+        withdrawn: models that a person took back; none of the same input is promoted.
     """
     return {
         "run_id": run_id,
@@ -125,6 +133,7 @@ def champion_content(
         "run_date": run_date.isoformat(),
         "model_path": f"models/{run_id}",
         "promoted_because": list(reasons),
+        **({"withdrawn": list(withdrawn)} if withdrawn else {}),
     }
 
 
@@ -194,7 +203,11 @@ def _promote(root: Root, run_date: datetime.date) -> tuple[Decision, str]:
     if decision.action is Action.REPLACE:
         warning = champion_warning(storage.read_manifest(root.model(run_id)))
         content = champion_content(
-            run_id, champion, run_date=run_date, reasons=decision.reasons
+            run_id,
+            champion,
+            run_date=run_date,
+            reasons=decision.reasons,
+            withdrawn=(pointer.value or {}).get("withdrawn", ()),
         )
         replace_pointer(root.champion, content, read=pointer)
         _log.info("model %s replaces %s as champion", run_id, champion or "none")

@@ -3,8 +3,9 @@
     python -m trainer.reinstate --root R --model RUN_ID --because "lists look wrong"
 
 Replaces the one pointer `models/champion.json`, as `trainer.promote` does, without
-asking the gate. What was published stays; run `export_rankings` for the dates that
-shall have other lists.
+asking the gate. The champion is taken back: no night promotes a model of the same input
+again, until it is put back itself. What was published stays; run `export_rankings` for
+the dates that shall have other lists.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from __future__ import annotations
 import argparse
 import datetime
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from tfrecords_schema import storage
 from tfrecords_schema.cli import configure_logging
@@ -20,6 +22,7 @@ from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root
 from trainer.pointer import read_pointer, replace_pointer
 from trainer.promote import champion_content
+from trainer.provenance import digest_in
 
 _log = logging.getLogger(__name__)
 
@@ -58,9 +61,18 @@ def reinstate(root: Root, run_id: str, *, because: str) -> str | None:
         champion,
         run_date=datetime.date.fromisoformat(run_date),
         reasons=[f"put back by hand: {because.strip()}"],
+        withdrawn=_withdrawn(pointer.value, champion, reinstated=run_id),
     )
     replace_pointer(root.champion, content, read=pointer)
     return champion
+
+
+def _withdrawn(
+    pointer: Mapping[str, Any], champion: str, *, reinstated: str
+) -> list[str]:
+    """The models that are not to be promoted again by a night of the same input."""
+    names = {*pointer.get("withdrawn", ()), champion}
+    return sorted(n for n in names if digest_in(n) != digest_in(reinstated))
 
 
 def main(argv: Sequence[str] | None = None) -> None:

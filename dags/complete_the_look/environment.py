@@ -180,7 +180,8 @@ class Settings:
     retries: Retries
     pools: Pools
     alerts: Alerts
-    approval_wait_h: Annotated[float, Limits(at_least=0.001, at_most=720)]
+    # Staged tables last for 168 hours, and staging the other dates takes some.
+    approval_wait_h: Annotated[float, Limits(at_least=0.001, at_most=96)]
     preflight: Preflight
     costs: Costs
     file: str

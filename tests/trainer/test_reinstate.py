@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from trainer import reinstate
+from trainer import promote, reinstate
 from trainer.pointer import read_pointer
 
 OLD, NEW = "2026-11-20-aaaa", "2026-11-21-bbbb"
@@ -42,10 +43,28 @@ def test_earlier_model_is_in_force_and_says_why(root: Root) -> None:
         "run_date": "2026-11-20",
         "model_path": f"models/{OLD}",
         "promoted_because": ["put back by hand: lists look wrong"],
+        "withdrawn": [NEW],
     }
     run(root, NEW, "it was the data")
     assert champion(root)["run_id"] == NEW
     assert champion(root)["previous"] == OLD
+    assert champion(root)["withdrawn"] == [OLD]
+
+
+def test_model_that_was_taken_back_is_not_promoted_by_the_next_night(
+    root: Root,
+) -> None:
+    run(root, OLD)
+    # Unchanged data, features, configuration and code give the same model.
+    again = "2026-11-22-" + NEW.rpartition("-")[2]
+    verdict = {"run_id": again, "promoted": True, "reasons": [], "compared_with": OLD}
+    date = datetime.date(2026, 11, 22)
+    decision = promote.decide(verdict, champion(root), run_date=date)
+    assert decision.action is promote.Action.SKIP
+    assert f"model {NEW}, which follows from the same input" in decision.reasons[0]
+    other = verdict | {"run_id": "2026-11-22-cccc"}
+    decision = promote.decide(other, champion(root), run_date=date)
+    assert decision.action is promote.Action.REPLACE
 
 
 def test_champion_itself_is_left_alone(root: Root) -> None:
