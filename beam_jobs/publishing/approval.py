@@ -160,9 +160,10 @@ def _brought(target: Target, staged: Sequence[Staged]) -> dict[str, list[str]]:
 def _versions(
     target: Target, staged: Staged, column: str, relation: str
 ) -> Sequence[Mapping[str, Any]]:
-    query = (
-        f"SELECT DISTINCT {column} AS version FROM {relation} "
-        "WHERE run_date = @run_date"
+    query = render_sql(
+        f"SELECT DISTINCT {column} AS version FROM {{{{ rows }}}} "
+        "WHERE run_date = @run_date",
+        {"rows": relation},
     )
     return target.query(query, {"run_date": staged.run_date})
 
