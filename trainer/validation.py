@@ -14,7 +14,7 @@ from trainer.picture_table import PictureTable
 from trainer.rows import Rows
 
 _BLOCK_PAIRS = 256  # 50 MB of ResNet50 regions in float32
-_BLOCK_BYTES = 1_000_000_000  # of regions held at once, where maps are kept
+_BLOCK_BYTES = 250_000_000  # of regions held at once, where maps are kept
 _BLOCK_ENTRIES = 16_000_000  # distances held at once, 64 MB
 _SPREAD_SAMPLE = 512
 
