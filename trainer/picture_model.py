@@ -20,11 +20,7 @@ from trainer.feature_statistics import RunningStatistics
 from trainer.model import StyleModel
 from trainer.pair_table import PairTable
 from trainer.pair_vectors import ProductVectors, SceneVectors
-from trainer.picture_backbone import (
-    PictureBackbone,
-    ProductFeatures,
-    SceneFeatures,
-)
+from trainer.picture_backbone import PictureBackbone, ProductFeatures, SceneFeatures
 from trainer.rows import Rows
 from trainer.tuning import tuned_layers
 

@@ -21,8 +21,8 @@ class PicturesConfig:
         trainable_stages: the last so many of the backbone's stages are trained as well.
         backbone_rate: their learning rate, times the heads'.
         keep_maps: whether the backbone runs once for each picture, and what it makes of
-            it is kept in files under the root; for cells alone, as
-            without them that is what `input=features` does.
+            it is kept in files under the root. For cells alone: without them that is
+            what `input=features` does.
     """
 
     cells: int = 0

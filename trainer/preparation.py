@@ -23,11 +23,7 @@ from trainer.features import FeatureReader
 from trainer.grids import check_grid
 from trainer.map_keeping import MapKeeper, keep_maps
 from trainer.model import StyleModel
-from trainer.pair_table import (
-    PairTable,
-    read_pairs,
-    read_picture_pairs,
-)
+from trainer.pair_table import PairTable, read_pairs, read_picture_pairs
 from trainer.picture_backbone import PictureBackbone
 from trainer.picture_model import PictureModel
 from trainer.picture_table import PictureStore
@@ -149,14 +145,9 @@ def untrained_model(
 def make_model(
     config: TrainConfig, table: PairTable, categories: Sequence[str]
 ) -> StyleModel:
-    """An untrained model for a train split's features, with their statistics.
-
-    Raises:
-        InputError: the features are of a coarser grid than the model.
-    """
-    _, n_regions, region_dim = table.regions.shape
-    check_grid(n_regions, config.model.grid)
-    model = make_heads(config, table.scenes.shape[1], region_dim, categories)
+    """An untrained model for a train split's features, with their statistics."""
+    dims = table.scenes.shape[1], table.regions.shape[2]
+    model = make_heads(config, *dims, categories)
     if config.model.standardize:
         pooled = np.concatenate([table.scenes[:], table.products[:]])
         model.standardize_pooled.set_statistics(*feature_statistics(pooled))
@@ -185,7 +176,6 @@ def make_picture_model(
         sight, heads, trainable_stages=config.pictures.trainable_stages
     )
     model.build()
-    check_grid(model.n_regions, config.model.grid)
     return model
 
 
@@ -195,9 +185,11 @@ def look_through(backbone: keras.Model, config: TrainConfig) -> PictureBackbone:
     Raises:
         InputError: it has not what the configuration asks for.
     """
-    return PictureBackbone(
+    sight = PictureBackbone(
         backbone, cells=config.pictures.cells, with_maps=config.model.keys_by_map
     )
+    check_grid(sight.n_regions, config.model.grid)
+    return sight
 
 
 def make_heads(

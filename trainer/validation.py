@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -87,8 +88,9 @@ def _blocks(table: PairTable, model: Trainable) -> list[np.ndarray]:
     if not model.sizes.is_inner_product:
         pictures = isinstance(model, PictureModel)
         width *= model.n_regions if pictures else table.regions.shape[1]
-    of_regions = _BLOCK_BYTES // (table.regions[:1].nbytes or 1)
-    size = max(1, min(_BLOCK_PAIRS, _BLOCK_ENTRIES // width, of_regions))
+    each = math.prod(table.regions.shape[1:]) * table.regions.dtype.itemsize
+    size = min(_BLOCK_PAIRS, _BLOCK_ENTRIES // width, _BLOCK_BYTES // max(1, each))
+    size = max(1, size)
     pairs = np.arange(len(table))
     return [pairs[start : start + size] for start in range(0, len(pairs), size)]
 

@@ -278,6 +278,15 @@ def test_pictures_that_do_not_stay_the_same_are_refused_by_name(
         train(Root.of(str(tmp_path)), *changes)
 
 
+def test_grid_finer_than_the_cells_is_refused_before_anything_is_kept(
+    tmp_path: Path,
+) -> None:
+    root = make_root(tmp_path)
+    with pytest.raises(InputError, match=r"model\.grid=3 is finer"):
+        prepared(root, *KEPT, "model.grid=3")
+    assert files_of(root) == []
+
+
 def test_root_in_a_bucket_is_refused() -> None:
     root = Root(epath.Path("gs://bucket/root"))
     sight = PictureBackbone(tiny_backbone(with_map=True), cells=2, with_maps=True)
