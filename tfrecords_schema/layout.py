@@ -4,6 +4,7 @@
     {root}/datasets/<version>/…           TFRecord shards, tables, TFDS metadata
     {root}/backbones/<fingerprint>/…      the frozen backbone that features came from
     {root}/features/<fingerprint>/…       cached features
+    {root}/maps/<fingerprint>/…           kept maps, where a training keeps them
     {root}/models/<run_id>/…              model, metrics, gate verdict
     {root}/models/<run_id>/serving/…      what works without the root, once exported
     {root}/models/champion.json           pointer to the promoted model
@@ -102,6 +103,10 @@ class Root:
     def feature_store(self, fingerprint: str) -> epath.Path:
         """Segments of features of one backbone."""
         return self.path / "features" / fingerprint
+
+    def kept_maps(self, fingerprint: str) -> epath.Path:
+        """What one backbone made of pictures for models that no features are of."""
+        return self.path / "maps" / fingerprint
 
     def model(self, run_id: str) -> epath.Path:
         """One trained model with its metrics."""

@@ -19,6 +19,7 @@ from trainer.config import Negatives, TrainConfig
 from trainer.pair_table import PairTable
 from trainer.picture_table import PictureTable
 from trainer.picture_views import View, draw_view
+from trainer.rows import Rows
 
 _AHEAD = 4  # batches made while a step runs
 
@@ -111,7 +112,8 @@ class Batches:
             scene [b, global_dim], regions [b, n_regions, region_dim], category [b]
             int32, products [b × (1 + mined_per_pair), global_dim], own [b] int32 and
             allowed [b, m] bool; the last two of all replicas' m products in turn.
-            Where the input is pictures, the three are of their shapes instead.
+            Where the input is pictures, the three are of their shapes instead; where
+            maps of products are kept, those of `products` come last.
         """
         batch, table = self.rows(step), self._table
         size = len(batch.pairs) // self._replicas
@@ -120,7 +122,7 @@ class Batches:
         own = np.arange(first, first + size, dtype=np.int32)
         scene = table.scene[pairs]
         views = self._scene_views(step, pairs)
-        return (
+        part = (
             _gathered(table.scenes, scene, views),
             _gathered(table.regions, scene, views),
             table.category[pairs],
@@ -132,6 +134,9 @@ class Batches:
             own,
             self._allowed(pairs, batch.products.reshape(-1), first + size),
         )
+        if table.product_maps is None:
+            return part
+        return *part, table.product_maps[batch.products[replica]]
 
     def _scene_views(self, step: int, pairs: np.ndarray) -> list[View] | None:
         """How each pair's scene is looked at; None where nothing varies."""
@@ -194,6 +199,11 @@ class Batches:
             "own": ((size,), tf.int32),
             "allowed": ((size, n_products * self._replicas), tf.bool),
         }
+        if table.product_maps is not None:
+            specs["product_regions"] = (
+                (n_products, *table.product_maps.shape[1:]),
+                kind,
+            )
 
         # TensorFlow keeps what it calls for ever; the split is not to stay with it.
         of_step = weakref.WeakMethod(self.part)
@@ -225,9 +235,7 @@ class Batches:
         )
 
 
-def _gathered(
-    table: np.ndarray | PictureTable, rows: np.ndarray, views: list[View] | None
-) -> np.ndarray:
+def _gathered(table: Rows, rows: np.ndarray, views: list[View] | None) -> np.ndarray:
     if isinstance(table, PictureTable) and views is not None:
         return table.seen(rows, views)
     return np.asarray(table[rows])

@@ -158,6 +158,11 @@ class ModelConfig:
         by_product = self.attention in BY_PRODUCT
         return self.squared and (not by_product or self.distance is Distance.GLOBAL)
 
+    @property
+    def keys_by_map(self) -> bool:
+        """Whether the attention looks for the whole map of a product."""
+        return self.attention is Attention.PRODUCT_MAP
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class LossConfig:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from trainer.rows import Rows
+
 _BLOCK = 64  # scenes: 26 MB of ResNet50 regions in float64
 
 
@@ -41,13 +43,13 @@ class RunningStatistics:
 
 
 def feature_statistics(
-    features: np.ndarray, prepare: Callable[[np.ndarray], np.ndarray] = np.asarray
+    features: Rows, prepare: Callable[[np.ndarray], np.ndarray] = np.asarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation of each feature, block by block.
 
     Args:
-        features: [n, ..., dim], or n of what they are made of; may be mapped from a
-            file.
+        features: [n, ..., dim], or n of what they are made of; may be larger than
+            memory.
         prepare: makes [b, ..., dim] of b of them.
 
     Returns:

@@ -17,7 +17,9 @@ from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.records import product_key
 from trainer.features import FeatureReader
-from trainer.picture_table import PictureStore, PictureTable, Pixels, Place
+from trainer.kept_maps import KeptTable
+from trainer.picture_table import PictureStore, PictureTable, Place
+from trainer.rows import Rows
 
 NEAR_BITS = 4
 """Product pictures so many of 64 bits apart are taken for the same, as in mining."""
@@ -28,7 +30,8 @@ class PairTable:
     """A split's pairs.
 
     Where the input is pictures, `scenes` and `products` are [n, 224, 224, 3] uint8 and
-    `regions` is [n_scenes, cells², 224, 224, 3], decoded as they are asked for.
+    `regions` is [n_scenes, cells², 224, 224, 3], decoded as they are asked for. Where
+    maps are kept, all four are float32, read as they are asked for.
 
     Attributes:
         scenes: [n_scenes, global_dim] float16.
@@ -42,11 +45,13 @@ class PairTable:
         group: [n_pairs] number of the pair's scene, near-duplicates of it included.
         category: [n_pairs] int32.
         product_category: [n_products] int32.
+        product_maps: [n_products, region_dim], where maps are kept and the attention
+            looks for those of products; else None.
     """
 
-    scenes: Pixels
-    regions: Pixels
-    products: Pixels
+    scenes: Rows
+    regions: Rows
+    products: Rows
     scene: np.ndarray
     positive: np.ndarray
     negatives: Sequence[np.ndarray]
@@ -54,10 +59,17 @@ class PairTable:
     group: np.ndarray
     category: np.ndarray
     product_category: np.ndarray
+    product_maps: KeptTable | None = None
 
     def __len__(self) -> int:
         """Number of pairs."""
         return len(self.scene)
+
+    def product_inputs(self, rows: slice | np.ndarray) -> tuple[np.ndarray, ...]:
+        """What a model's `product_vectors` makes vectors of some products of."""
+        if self.product_maps is None:
+            return (self.products[rows],)
+        return self.products[rows], self.product_maps[rows]
 
 
 def read_categories(dataset: epath.Path) -> list[str]:

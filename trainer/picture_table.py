@@ -130,6 +130,7 @@ class PictureTable:
     """Pictures by row.
 
     Attributes:
+        places: of each row.
         shape: [n, 224, 224, 3], or [n, cells², 224, 224, 3].
         dtype: uint8.
     """
@@ -145,17 +146,17 @@ class PictureTable:
             cells: that each is cut into, in either direction; None for whole pictures.
         """
         self._store = store
-        self._places = list(places)
+        self.places = list(places)
         self._cells = cells
         of_row: tuple[int, ...] = (IMAGE_PX, IMAGE_PX, 3)
         if cells is not None:
             of_row = (cells**2, *of_row)
-        self.shape = (len(self._places), *of_row)
+        self.shape = (len(self.places), *of_row)
         self.dtype = np.dtype(np.uint8)
 
     def __len__(self) -> int:
         """Number of rows."""
-        return len(self._places)
+        return len(self.places)
 
     def __getitem__(self, rows: np.ndarray | slice) -> np.ndarray:
         """Pixels of rows, as they are without augmentation."""
@@ -164,17 +165,13 @@ class PictureTable:
 
     def take(self, rows: np.ndarray) -> PictureTable:
         """A table of some rows."""
-        places = [self._places[row] for row in rows]
+        places = [self.places[row] for row in rows]
         return PictureTable(self._store, places, cells=self._cells)
 
     def seen(self, rows: np.ndarray, views: Sequence[View]) -> np.ndarray:
         """Pixels of rows, each in its view."""
         if not self._cells and self._cells is not None:
             return np.empty((len(rows), *self.shape[1:]), self.dtype)
-        places = [self._places[row] for row in rows]
+        places = [self.places[row] for row in rows]
         arrays = self._store.arrays(places, views, self._cells)
         return np.array(arrays, self.dtype).reshape(len(rows), *self.shape[1:])
-
-
-Pixels = np.ndarray | PictureTable
-"""Pictures that are there already, or are decoded as they are asked for."""

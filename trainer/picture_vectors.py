@@ -1,8 +1,9 @@
 """Vectors of a model that no cached features can be given to, from the pictures.
 
 Such a model looks at the whole maps of a scene's cells, which are hundreds of times as
-large as a scene's features. Every picture is seen once, and what is kept of it is its
-vectors: of ResNet50's map of 16 cells 13 MB, of their vectors 17 KB.
+large as a scene's features. Every picture is seen once, and what is held of it is its
+vectors: of ResNet50's map of 16 cells 13 MB, of their vectors 17 KB. A model that was
+trained on kept maps has these read, and made of what it was not trained on.
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ from typing import Any
 import numpy as np
 from etils import epath
 
+from tfrecords_schema import storage
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.layout import Root
 from trainer.backbones import load_model_file
 from trainer.config import Attention
 from trainer.eval_set import CategoryTask, EvalPair
 from trainer.export import ExportedModel
+from trainer.map_keeping import MapKeeper
 from trainer.model import StyleModel as HeadsModel
 from trainer.pair_vectors import ProductVectors, SceneVectors
-from trainer.picture_model import PictureModel
+from trainer.picture_backbone import PictureBackbone
+from trainer.picture_model import PictureModel, product_vectors, scene_vectors
 from trainer.picture_table import PictureStore, PictureTable, Place
 from trainer.preparation import backbone_file
 from trainer.scene_features import SceneView
@@ -47,7 +51,11 @@ class PictureVectors:
     """See `vectors.CategoryVectors`."""
 
     def __init__(
-        self, exported: ExportedModel, model: PictureModel, store: PictureStore
+        self,
+        exported: ExportedModel,
+        model: PictureModel,
+        store: PictureStore,
+        keeper: MapKeeper | None = None,
     ) -> None:
         """Join what there is of a model.
 
@@ -55,10 +63,12 @@ class PictureVectors:
             exported: its heads.
             model: the same with their backbone.
             store: with all pictures of the pairs.
+            keeper: of what the backbone makes of them; None where that is not kept.
         """
         self._exported = exported
         self._model = model
         self._store = store
+        self._keeper = keeper
         self._task: CategoryTask | None = None
         self._category_name = ""
         self._scenes: dict[_Seen, tuple[np.ndarray | None, ...]] = {}
@@ -98,8 +108,7 @@ class PictureVectors:
     def _products_of(self, pictures: Sequence[str]) -> ProductVectors:
         new = sorted(set(pictures) - self._products.keys())
         if new:
-            table = PictureTable(self._store, [Place(sha256) for sha256 in new])
-            found = self._model.product_vectors(table)
+            found = self._product_vectors([Place(sha256) for sha256 in new])
             self._products |= _by_row(new, found)
             log.info("%d pictures of products seen", len(new))
         return ProductVectors(*_stacked(self._products, pictures))
@@ -111,15 +120,27 @@ class PictureVectors:
         wanted = [_Seen(_place(pair, view), category) for pair in task.pairs[rows]]
         new = [seen for seen in dict.fromkeys(wanted) if seen not in self._scenes]
         if new:
-            places = [seen.place for seen in new]
-            found = self._model.scene_vectors(
-                PictureTable(self._store, places),
-                PictureTable(self._store, places, cells=self._model.cells),
-                np.full(len(new), category, np.int32),
-            )
+            found = self._scene_vectors([seen.place for seen in new], category)
             self._scenes |= _by_row(new, found)
             log.info("%d scenes seen, %s", len(new), view.value)
         return SceneVectors(*_stacked(self._scenes, wanted))
+
+    def _product_vectors(self, places: Sequence[Place]) -> ProductVectors:
+        if self._keeper:
+            features = self._keeper.product_features(places)
+            return product_vectors(self._model.heads, features)
+        return self._model.product_vectors(PictureTable(self._store, places))
+
+    def _scene_vectors(self, places: Sequence[Place], category: int) -> SceneVectors:
+        for_category = np.full(len(places), category, np.int32)
+        if self._keeper:
+            features = self._keeper.scene_features(places)
+            return scene_vectors(self._model.heads, features, for_category)
+        return self._model.scene_vectors(
+            PictureTable(self._store, places),
+            PictureTable(self._store, places, cells=self._model.cells),
+            for_category,
+        )
 
     def _category(self, name: str) -> int:
         """Its number, or 0 where a scene's vectors are those of any category."""
@@ -139,8 +160,18 @@ def open_picture_vectors(root: Root, exported: StyleModel) -> PictureVectors:
         InputError: the backbone is not there.
     """
     assert isinstance(exported, ExportedModel)
-    model = model_over(backbone_file(root, exported.manifest["backbone"]), exported)
-    return PictureVectors(exported, model, PictureStore(root.image_store))
+    features = exported.manifest["backbone"]
+    model = model_over(backbone_file(root, features), exported)
+    keeper = None
+    # A model that was brought to a bucket is looked at without.
+    if _keeps_maps(exported) and storage.is_local(root.path):
+        keeper = MapKeeper(root, features, model.sight)
+    return PictureVectors(exported, model, PictureStore(root.image_store), keeper)
+
+
+def _keeps_maps(exported: ExportedModel) -> bool:
+    # Models of before there was the field have none.
+    return bool(exported.manifest["config"]["pictures"].get("keep_maps"))
 
 
 def model_over(backbone: epath.Path, exported: ExportedModel) -> PictureModel:
@@ -153,7 +184,10 @@ def model_over(backbone: epath.Path, exported: ExportedModel) -> PictureModel:
     network = exported.network
     assert isinstance(network, HeadsModel)
     cells = exported.manifest["config"]["pictures"]["cells"]
-    return PictureModel(load_model_file(backbone), network, cells=cells)
+    sight = PictureBackbone(
+        load_model_file(backbone), cells=cells, with_maps=network.sizes.keys_by_map
+    )
+    return PictureModel(sight, network)
 
 
 def _place(pair: EvalPair, view: SceneView) -> Place:

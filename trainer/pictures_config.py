@@ -20,6 +20,9 @@ class PicturesConfig:
         crop: largest share of each side that is cut off in training, at random.
         trainable_stages: the last so many of the backbone's stages are trained as well.
         backbone_rate: their learning rate, times the heads'.
+        keep_maps: whether the backbone runs once for each picture, and what it makes of
+            it is kept in files under the root. For cells alone: without them that is
+            what `input=features` does.
     """
 
     cells: int = 0
@@ -27,6 +30,7 @@ class PicturesConfig:
     crop: float = 0.0
     trainable_stages: int = 0
     backbone_rate: float = 0.1
+    keep_maps: bool = False
 
     def __post_init__(self) -> None:
         """Check ranges.
@@ -46,6 +50,27 @@ class PicturesConfig:
             raise InputError(
                 f"pictures.backbone_rate {self.backbone_rate} must be above 0, and "
                 "finite"
+            )
+        if self.keep_maps:
+            self._check_same_maps()
+
+    def _check_same_maps(self) -> None:
+        """See that a picture gives the same maps in every step.
+
+        Raises:
+            InputError: naming the field by which it does not.
+        """
+        for name in ("flip", "crop", "trainable_stages"):
+            if value := getattr(self, name):
+                raise InputError(
+                    "pictures.keep_maps keeps what a frozen backbone makes of pictures "
+                    f"as they are, and with pictures.{name}={value} that is another "
+                    "thing in every step; leave one of the two out"
+                )
+        if not self.cells:
+            raise InputError(
+                "pictures.keep_maps is for pictures.cells; without them input=features "
+                "trains on what the backbone made of each picture once"
             )
 
     @property

@@ -21,12 +21,13 @@ from trainer.config import Input, Method, TrainConfig
 from trainer.feature_statistics import feature_statistics
 from trainer.features import FeatureReader
 from trainer.grids import check_grid
+from trainer.map_keeping import MapKeeper, keep_maps
 from trainer.model import StyleModel
 from trainer.pair_table import PairTable, read_pairs, read_picture_pairs
+from trainer.picture_backbone import PictureBackbone
 from trainer.picture_model import PictureModel
 from trainer.picture_table import PictureStore
 from trainer.pictures import PREPROCESSING
-from trainer.whole_maps import map_output
 
 MODEL_NAME = "style"
 """Keras counts models of a process: the same one would have another name in another."""
@@ -68,7 +69,7 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
     """
     if config.input is Input.PICTURES:
         store = PictureStore(sources.root.image_store)
-        return {
+        tables = {
             split.value: read_picture_pairs(
                 sources.dataset,
                 split,
@@ -79,6 +80,9 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
             )
             for split in SPLITS
         }
+        if config.pictures.keep_maps:
+            return keep_maps(tables, _keeper(config, sources))
+        return tables
     reader = FeatureReader(sources.root.feature_store(sources.features))
     if config.method is Method.GRADIENT:
         _, n_regions, _ = reader.dims
@@ -95,6 +99,11 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
         )
         for split in SPLITS
     }
+
+
+def _keeper(config: TrainConfig, sources: Sources) -> MapKeeper:
+    backbone = load_model_file(backbone_file(sources.root, sources.features))
+    return MapKeeper(sources.root, sources.features, look_through(backbone, config))
 
 
 def _counts_cold(config: TrainConfig, split: Split) -> bool:
@@ -122,7 +131,7 @@ def untrained_model(
     Raises:
         InputError: the backbone has not what the configuration asks for.
     """
-    if config.input is Input.FEATURES:
+    if config.input is Input.FEATURES or config.pictures.keep_maps:
         with strategy.scope():
             return make_model(config, tables["train"], sources.categories)
     file = backbone_file(sources.root, sources.features)
@@ -137,20 +146,13 @@ def make_model(
     config: TrainConfig, table: PairTable, categories: Sequence[str]
 ) -> StyleModel:
     """An untrained model for a train split's features, with their statistics."""
-    model = StyleModel(
-        global_dim=table.scenes.shape[1],
-        region_dim=table.regions.shape[2],
-        categories=list(categories),
-        sizes=dataclasses.asdict(config.model),
-        precision=config.optimizer.precision.value,
-        name=MODEL_NAME,
-    )
-    model.build()
+    dims = table.scenes.shape[1], table.regions.shape[2]
+    model = make_heads(config, *dims, categories)
     if config.model.standardize:
-        pooled = np.concatenate([table.scenes, table.products])
+        pooled = np.concatenate([table.scenes[:], table.products[:]])
         model.standardize_pooled.set_statistics(*feature_statistics(pooled))
         model.standardize_regions.set_statistics(
-            *feature_statistics(np.asarray(table.regions), model.regridded)
+            *feature_statistics(table.regions, model.regridded)
         )
     return model
 
@@ -168,27 +170,45 @@ def make_picture_model(
     Raises:
         InputError: the backbone has not what the configuration asks for.
     """
+    sight = look_through(backbone, config)
+    heads = make_heads(config, sight.global_dim, sight.region_dim, categories)
+    model = PictureModel(
+        sight, heads, trainable_stages=config.pictures.trainable_stages
+    )
+    model.build()
+    return model
+
+
+def look_through(backbone: keras.Model, config: TrainConfig) -> PictureBackbone:
+    """A backbone, as a configuration looks through it.
+
+    Raises:
+        InputError: it has not what the configuration asks for.
+    """
+    sight = PictureBackbone(
+        backbone, cells=config.pictures.cells, with_maps=config.model.keys_by_map
+    )
+    check_grid(sight.n_regions, config.model.grid)
+    return sight
+
+
+def make_heads(
+    config: TrainConfig, global_dim: int, region_dim: int, categories: Sequence[str]
+) -> StyleModel:
+    """Untrained heads over what a backbone makes of pictures, without statistics."""
     # Loading the backbone has drawn random numbers; the heads begin as they do where
     # there is none.
     keras.utils.set_random_seed(config.seed)
-    cells = config.pictures.cells
-    seen = map_output(backbone) if cells else backbone.output["regions"]
-    _, rows, columns, dim = seen.shape
     heads = StyleModel(
-        global_dim=backbone.output["global"].shape[-1],
-        region_dim=rows * columns * dim if cells else dim,
+        global_dim=global_dim,
+        region_dim=region_dim,
         categories=list(categories),
         sizes=dataclasses.asdict(config.model),
         precision=config.optimizer.precision.value,
         name=MODEL_NAME,
     )
     heads.build()
-    model = PictureModel(
-        backbone, heads, cells=cells, trainable_stages=config.pictures.trainable_stages
-    )
-    model.build()
-    check_grid(model.n_regions, config.model.grid)
-    return model
+    return heads
 
 
 def backbone_file(root: Root, features: str) -> epath.Path:

@@ -62,7 +62,8 @@ a_i = softmax_i(+‖l̂_i − l̂_p‖²), d = ½ (d_global + d_local), squared.
   only ever pushed away: every product that is new is far from everything.
 - The loss is summed over the batch, so a gradient's size, and what clipping or plain
   gradient descent make of it, depends on the batch size (AdamW hardly feels it).
-- 17 passes of the backbone for a scene and one for every product, in every step.
+- 17 passes of the backbone for a scene and one for every product, in every step (once
+  with `pictures.keep_maps`, which gives the same model).
 - A distance depends on the product through a softmax: no query vector gives it.
 
 Batch size and optimizer are ours: of them nothing is known.

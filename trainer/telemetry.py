@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from typing import Any
 
 import tensorflow as tf
@@ -15,6 +16,10 @@ from trainer.train_state import EpochResult
 from trainer.validation_views import ValidationViews
 
 WINDOWS_FILE = "windows.jsonl"
+
+_HISTOGRAM_VALUES = 2_000_000
+"""Values of a weight that its histogram counts, which takes 250 bytes for each: 13 GB
+for one head over ResNet50's maps laid flat. Heads over features have fewer."""
 
 
 class Telemetry:
@@ -88,7 +93,7 @@ class Telemetry:
                 if name != "epoch":
                     tf.summary.scalar(f"epoch/{name}", value)
             for weight in model.trainable_variables:
-                tf.summary.histogram(weight.path, weight.value)
+                tf.summary.histogram(weight.path, _some(weight.value))
             if self._views and result.epoch.bit_count() == 1:
                 # In epochs 1, 2, 4 …: what attention looks at settles early.
                 self._views.attention(model, "attention")
@@ -111,3 +116,9 @@ class Telemetry:
                 self._views.attention(model, "attention of the best epoch")
             self._views.products(model, self._tensorboard)
         self._writer.close()
+
+
+def _some(values: tf.Tensor) -> tf.Tensor:
+    """At most `_HISTOGRAM_VALUES` of some values, evenly spaced."""
+    flat = tf.reshape(values, (-1,))
+    return flat[:: max(1, math.ceil(flat.shape[0] / _HISTOGRAM_VALUES))]

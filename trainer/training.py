@@ -20,7 +20,7 @@ from tfrecords_schema.layout import Root
 from trainer.backbone_form import MODEL_FILE as BACKBONE_FILE
 from trainer.batches import check_shares
 from trainer.closed_form import fit_model
-from trainer.config import Input, Method, TrainConfig
+from trainer.config import Method, TrainConfig
 from trainer.embedding_model import EmbeddingModel
 from trainer.export import save_model, weights_digest
 from trainer.loop import WINDOW, Places, train
@@ -47,8 +47,9 @@ COST_FILE = "cost.json"
 """What the training took, of this process: no part of what is the same. Not the whole
 of it where a killed one went before."""
 
-_CHECKPOINT_STEPS = {Input.FEATURES: 1_000, Input.PICTURES: WINDOW}
-"""Between two checkpoints: a step on pictures may take a minute."""
+_CHECKPOINT_STEPS = 1_000
+"""Between two checkpoints, but where the backbone runs in every step: such a step may
+take a minute."""
 
 CHECKPOINTS = "checkpoints"
 """Their folder, in the model's until it is complete."""
@@ -195,7 +196,7 @@ def _train_steps(
         restore=str(folder / CHECKPOINTS),
         save=str(folder / CHECKPOINTS if chief else scratch / "unused"),
         telemetry=telemetry,
-        every=_CHECKPOINT_STEPS[config.input],
+        every=WINDOW if isinstance(model, PictureModel) else _CHECKPOINT_STEPS,
     )
     results = train(model, tables, config, strategy=strategy, places=places)
     pace = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import numpy as np
 
@@ -10,9 +11,11 @@ from trainer.config import LossConfig, Objective
 from trainer.pair_table import PairTable
 from trainer.pair_vectors import ProductVectors
 from trainer.picture_model import PictureModel, Trainable
-from trainer.picture_table import PictureTable, Pixels
+from trainer.picture_table import PictureTable
+from trainer.rows import Rows
 
 _BLOCK_PAIRS = 256  # 50 MB of ResNet50 regions in float32
+_BLOCK_BYTES = 250_000_000  # of regions held at once, where maps are kept
 _BLOCK_ENTRIES = 16_000_000  # distances held at once, 64 MB
 _SPREAD_SAMPLE = 512
 
@@ -38,7 +41,7 @@ class Validation:
 
 def validate(model: Trainable, table: PairTable, config: LossConfig) -> Validation:
     """Figures of a model; products are embedded once, scenes once for each pair."""
-    products = _product_vectors(model, table.products)
+    products = _product_vectors(model, table)
     losses, nearer = [], []
     for rows in _blocks(table, model):
         distances = _distances(model, table, rows, products)
@@ -85,7 +88,9 @@ def _blocks(table: PairTable, model: Trainable) -> list[np.ndarray]:
     if not model.sizes.is_inner_product:
         pictures = isinstance(model, PictureModel)
         width *= model.n_regions if pictures else table.regions.shape[1]
-    size = max(1, min(_BLOCK_PAIRS, _BLOCK_ENTRIES // width))
+    each = math.prod(table.regions.shape[1:]) * table.regions.dtype.itemsize
+    size = min(_BLOCK_PAIRS, _BLOCK_ENTRIES // width, _BLOCK_BYTES // max(1, each))
+    size = max(1, size)
     pairs = np.arange(len(table))
     return [pairs[start : start + size] for start in range(0, len(pairs), size)]
 
@@ -104,16 +109,16 @@ def _distances(
     return np.asarray(model.distances(scenes, products))
 
 
-def _taken(table: Pixels, rows: np.ndarray) -> Pixels:
+def _taken(table: Rows, rows: np.ndarray) -> Rows:
     if isinstance(table, PictureTable):
         return table.take(rows)  # decoded as the model asks for them
     return np.asarray(table[rows])
 
 
-def _product_vectors(model: Trainable, pooled: Pixels) -> ProductVectors:
+def _product_vectors(model: Trainable, table: PairTable) -> ProductVectors:
     blocks = [
-        model.product_vectors(pooled[start : start + _BLOCK_PAIRS])
-        for start in range(0, len(pooled), _BLOCK_PAIRS)
+        model.product_vectors(*table.product_inputs(slice(start, start + _BLOCK_PAIRS)))
+        for start in range(0, len(table.products), _BLOCK_PAIRS)
     ]
     vectors = np.concatenate([np.asarray(block.vectors) for block in blocks])
     if blocks[0].keys is None:

@@ -97,7 +97,7 @@ class ValidationViews:
         vectors = [
             np.asarray(
                 model.product_vectors(
-                    self._table.products[rows[start : start + _BLOCK_PRODUCTS]]
+                    *self._table.product_inputs(rows[start : start + _BLOCK_PRODUCTS])
                 ).vectors
             )
             for start in range(0, len(rows), _BLOCK_PRODUCTS)
@@ -125,5 +125,5 @@ def attention_of(model: Trainable, table: PairTable, pairs: np.ndarray) -> np.nd
     scenes = model.scene_vectors(
         table.scenes[scene], np.asarray(table.regions[scene]), table.category[pairs]
     )
-    products = model.product_vectors(table.products[table.positive[pairs]])
+    products = model.product_vectors(*table.product_inputs(table.positive[pairs]))
     return np.asarray(model.attention_for(scenes, products))

@@ -76,8 +76,14 @@ VARIANTS: tuple[Variant, ...] = (
     REFERENCE,
     Variant("siamese", Group.PRESET, Preset.SIAMESE),
     Variant("best", Group.PRESET, Preset.BEST),
-    # The backbone runs in every step.
-    Variant("article", Group.PRESET, Preset.ARTICLE, is_costly=True),
+    # Its maps take gigabytes; without them the backbone would run in every step.
+    Variant(
+        "article",
+        Group.PRESET,
+        Preset.ARTICLE,
+        ("pictures.keep_maps=true",),
+        is_costly=True,
+    ),
     Variant("local_only", Group.MODEL, changes=("model.distance=local",)),
     Variant("uniform_attention", Group.MODEL, changes=("model.attention=uniform",)),
     Variant("product_attention", Group.MODEL, changes=("model.attention=product",)),

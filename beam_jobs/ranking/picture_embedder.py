@@ -26,9 +26,11 @@ from trainer.backbone_form import IMAGE_PX
 from trainer.config import Attention
 from trainer.export import load_model
 from trainer.pair_vectors import SceneVectors
-from trainer.picture_model import PRODUCT_BATCH, PictureModel
-from trainer.picture_table import PictureStore, PictureTable, Pixels, Place
+from trainer.picture_backbone import PICTURE_BATCH
+from trainer.picture_model import PictureModel
+from trainer.picture_table import PictureStore, PictureTable, Place
 from trainer.picture_vectors import model_over
+from trainer.rows import Rows
 
 _NONE = "no picture in the image store"
 _PIXELS = (IMAGE_PX, IMAGE_PX, 3)
@@ -100,17 +102,17 @@ class PictureEmbedder:
         rows = [row for row in range(len(sha256s)) if row not in lacking]
         return np.array(rows, np.int64), lacking
 
-    def _in_full_batches(self, sha256s: list[str]) -> Pixels:
+    def _in_full_batches(self, sha256s: list[str]) -> Rows:
         """Pictures, the last repeated: numbers depend on how many a batch holds.
 
         Blank ones where there are none, for the shapes of what comes of them.
         """
         if not sha256s:
-            return np.zeros((PRODUCT_BATCH, *_PIXELS), np.uint8)
-        filled = sha256s + sha256s[-1:] * (-len(sha256s) % PRODUCT_BATCH)
+            return np.zeros((PICTURE_BATCH, *_PIXELS), np.uint8)
+        filled = sha256s + sha256s[-1:] * (-len(sha256s) % PICTURE_BATCH)
         return PictureTable(self._store, [Place(sha256) for sha256 in filled])
 
-    def _pixels(self, sha256: str) -> tuple[Pixels, Pixels]:
+    def _pixels(self, sha256: str) -> tuple[Rows, Rows]:
         """A scene as a whole and in cells, one row each."""
         place, cells = [Place(sha256)], self._model.cells
         return (
@@ -118,14 +120,14 @@ class PictureEmbedder:
             PictureTable(self._store, place, cells=cells),
         )
 
-    def _blank(self) -> tuple[Pixels, Pixels]:
+    def _blank(self) -> tuple[Rows, Rows]:
         cells = self._model.cells**2
         return np.zeros((1, *_PIXELS), np.uint8), np.zeros(
             (1, cells, *_PIXELS), np.uint8
         )
 
     def _scene(
-        self, picture: Pixels, cells: Pixels, categories: Sequence[str]
+        self, picture: Rows, cells: Rows, categories: Sequence[str]
     ) -> dict[str, np.ndarray]:
         """Arrays of one scene; the backbone runs once for all categories."""
         ((pooled, regions),) = self._model.scene_features(picture, cells)

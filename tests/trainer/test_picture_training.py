@@ -113,6 +113,7 @@ def ending_at(last: int, make: Callable[..., Any]) -> Callable[..., Any]:
     [
         ("paper", (*VARIED, "pictures.trainable_stages=1")),
         ("article", ("pictures.cells=2", "pictures.flip=true", "pictures.crop=0.3")),
+        ("article", ("pictures.cells=2", "pictures.keep_maps=true")),
     ],
 )
 def test_killed_run_ends_in_the_same_weights(
