@@ -133,16 +133,28 @@ def main(argv: Sequence[str] | None = None) -> None:
     )
     meter = Meter()
     limits = GateLimits(own.min_success, own.min_host_success)
-    counts, asked_for = fetch(job, limits)
-    _write_pictures(root.catalog_images(date), job.pictures)
+    counts, asked_for = fetch(job, limits, root.images_on_trial(date))
+    # The store also has what earlier catalogues had.
+    in_catalog = ((kind, image_id) for kind, image_id, _ in job.pictures)
+    _write_pictures(root.catalog_images(date), in_catalog)
     receipt = _receipt(root.image_store, counts, asked_for, meter.seconds)
     usage = usage_of(meter, options)
     root.write_receipt(date, dataclasses.replace(receipt, usage=usage))
     log.info("pictures of the catalogue by code: %s", receipt.counts)
 
 
-def fetch(job: FetchJob, limits: GateLimits) -> tuple[Counter[str], int]:
+def fetch(
+    job: FetchJob, limits: GateLimits, on_trial: epath.Path
+) -> tuple[Counter[str], int]:
     """Fetch what is missing, and hold the outcome against the limits.
+
+    What is new stays so until a fetch passes: another try of one that failed would
+    find it known, and only the catalogue as a whole would be judged.
+
+    Args:
+        job: what to fetch.
+        limits: of success.
+        on_trial: table of what is new, for as long as no fetch has passed.
 
     Returns:
         Pictures of the catalogue by code, and how many were asked for.
@@ -151,6 +163,13 @@ def fetch(job: FetchJob, limits: GateLimits) -> tuple[Counter[str], int]:
         InputError: too few of them are ok.
     """
     before, plan = _settle(job)
+    new_keys = _read_pictures(on_trial) | {
+        (kind, image_id)
+        for kind, image_id, _ in job.pictures
+        if (kind, image_id) not in before
+    }
+    if new_keys:
+        _write_pictures(on_trial, new_keys)
     n_requests = sum(map(len, plan.units))
     log.info("%d pictures to fetch, besides %d known", n_requests, len(before))
     if plan.units:
@@ -158,8 +177,8 @@ def fetch(job: FetchJob, limits: GateLimits) -> tuple[Counter[str], int]:
     else:
         after = _mark_placeholders(job, before)
     rows = [after[kind, image_id] for kind, image_id, _ in job.pictures]
-    new = [row for row in rows if key_of(row) not in before]
-    check_success(rows, new, limits)
+    check_success(rows, [row for row in rows if key_of(row) in new_keys], limits)
+    on_trial.unlink(missing_ok=True)
     return Counter(row["code"] for row in rows), n_requests
 
 
@@ -288,9 +307,17 @@ def _as_list(lane: int, units: Iterable[UnitSize]) -> tuple[int, list[UnitSize]]
     return lane, list(units)
 
 
-def _write_pictures(path: epath.Path, pictures: Pictures) -> None:
-    """Write down what the catalogue has: the store also has what earlier ones had."""
-    keys = sorted((kind, image_id) for kind, image_id, _ in pictures)
+def _read_pictures(path: epath.Path) -> set[tuple[str, str]]:
+    """The pictures of a table; none where there is no table."""
+    if not path.exists():
+        return set()
+    rows = dataset_tables.read_rows(path)
+    return {(row["kind"], row["image_id"]) for row in rows}
+
+
+def _write_pictures(path: epath.Path, pictures: Iterable[tuple[str, str]]) -> None:
+    """Write down pictures, by kind and id."""
+    keys = sorted(pictures)
     table = pa.Table.from_pydict(
         {"kind": [key[0] for key in keys], "image_id": [key[1] for key in keys]},
         schema=dataset_tables.CATALOG_IMAGES,

@@ -13,6 +13,7 @@
     {root}/reports/<run_date>/index.html
     {root}/runs/<run_date>/<stage>.json   receipts
     {root}/runs/<run_date>/catalog_images.parquet
+    {root}/runs/<run_date>/images_on_trial.parquet
 
 Versions name immutable folders by what went into them. A run is a date: each stage
 leaves a receipt there that says which version it made or reused, and the next stage
@@ -137,6 +138,10 @@ class Root:
     def catalog_images(self, run_date: datetime.date) -> epath.Path:
         """Which pictures the catalogue of a date has."""
         return self.path / "runs" / run_date.isoformat() / "catalog_images.parquet"
+
+    def images_on_trial(self, run_date: datetime.date) -> epath.Path:
+        """Pictures that were new when a fetch of the date began, until one passes."""
+        return self.path / "runs" / run_date.isoformat() / "images_on_trial.parquet"
 
     def run_dates(self) -> list[datetime.date]:
         """Dates that have left anything, oldest first; what else lies there is none."""

@@ -84,8 +84,9 @@ def _told(rows: Rows, what: str, option: str) -> str:
     ok = sum(map(is_ok, rows))
     return (
         f"{ok:,} of {len(rows):,} {what} are ok ({_share(rows):.1%}), under {option}: "
-        f"{diagnosis(rows)}. See --image_host; what was fetched is kept, and "
-        "--retry=failed asks for the others again"
+        f"{diagnosis(rows)}. See --image_host; what was fetched is kept: run this "
+        "again when the pictures are there, with --retry=failed where they were not "
+        f"found; a lower {option.partition(' ')[0]} accepts it as it is"
     )
 
 

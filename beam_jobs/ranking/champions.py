@@ -7,7 +7,7 @@ import enum
 
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
-from trainer.pointer import named_folder, read_pointer
+from trainer.pointer import named_folder, read_pointer, withdrawn_like
 
 
 class RankWith(enum.StrEnum):
@@ -43,12 +43,13 @@ def _present(root: Root) -> str | None:
 
 
 def _champion_of(root: Root, run_date: datetime.date) -> str:
-    """The newest model of the date or before it that ever was promoted.
+    """The newest model of the date or before it that was promoted and not taken back.
 
     A promotion's receipt names the champion that there is then. One of an earlier date
     that was run again later may name a newer model, so the models' own dates count.
     """
-    promoted = _promoted(root)
+    pointer = read_pointer(root.champion).value or {}
+    promoted = [name for name in _promoted(root) if not withdrawn_like(name, pointer)]
     in_force = [run_id for run_id in promoted if _date_in(run_id) <= run_date]
     if not in_force:
         oldest = min(promoted, key=_date_in, default=None)

@@ -207,6 +207,7 @@ class Run:
         evaluation: how they were measured.
         calibration: of the model's distance, None where it was not measured.
         verdict: the gate's, None where it has not run.
+        taken_back: why a person took the model back; None where nobody did.
         gallery: None where there is none.
         checks: of the published tables, None where none were recorded.
         validation: of the data set, None where it has not run.
@@ -228,6 +229,7 @@ class Run:
     evaluation: dict[str, Any]
     calibration: Calibration | None
     verdict: Verdict | None
+    taken_back: str | None
     gallery: tuple[GalleryEntry, ...] | None
     checks: tuple[TableCheck, ...] | None
     validation: DataVerdict | None

@@ -86,6 +86,7 @@ def read_run(root: Root, run_date: datetime.date, *, warehouse: Reader | None) -
         evaluation=metrics[1],
         calibration=metrics[2],
         verdict=_read(model, "gate.json", _verdict),
+        taken_back=_taken_back(root, run_id),
         gallery=_with_boxes(
             _read(model, "gallery.json", _gallery),
             root.dataset(dataset) / "pairs.parquet" if dataset else None,
@@ -102,6 +103,14 @@ def read_run(root: Root, run_date: datetime.date, *, warehouse: Reader | None) -
             root.rankings(rankings) if rankings else None,
         ),
     )
+
+
+def _taken_back(root: Root, run_id: str | None) -> str | None:
+    """What `trainer.reinstate` was told of the model that it replaced."""
+    pointer = _read(root.champion.parent, root.champion.name, dict) or {}
+    if run_id is None or run_id not in pointer.get("withdrawn", ()):
+        return None
+    return f"{pointer['run_id']}: {'; '.join(pointer['promoted_because'])}"
 
 
 def _output(receipts: dict[Stage, Receipt], name: str) -> str | None:

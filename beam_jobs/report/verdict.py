@@ -41,5 +41,8 @@ def banner(run: Run) -> Banner:
     if receipt.outputs.get("champion") != run.run_id:
         title = "Passed the gate, but was not promoted"
         return Banner("is-held", "✕", title, (*receipt.notes, *reasons))
+    if run.taken_back is not None:
+        title = "Promoted, and taken back by hand"
+        return Banner("is-held", "✕", title, (run.taken_back, *reasons))
     title = "Promoted: this run’s model is the champion"
     return Banner("is-promoted", "✓", title, reasons)

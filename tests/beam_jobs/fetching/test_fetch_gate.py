@@ -51,8 +51,9 @@ def test_too_few_pictures_fail_with_the_commonest_codes_and_an_example_each() ->
         "5 timed_out, such as http://a.example/timed_out/0 (the words of timed_out); "
         "3 not_found, such as http://a.example/not_found/0 (HTTP 404); "
         "2 forbidden, such as http://a.example/forbidden/0. "
-        "See --image_host; what was fetched is kept, and --retry=failed asks for the "
-        "others again"
+        "See --image_host; what was fetched is kept: run this again when the pictures "
+        "are there, with --retry=failed where they were not found; a lower "
+        "--min_success accepts it as it is"
     )
 
 

@@ -66,6 +66,12 @@ def test_a_date_that_was_run_again_later_keeps_its_champion(root: Root) -> None:
     assert model(root, "2026-11-12") == OLD
 
 
+def test_a_model_that_a_person_took_back_ranks_no_date(root: Root) -> None:
+    pointer = {"run_id": OLD, "previous": NEW, "withdrawn": [NEW]}
+    storage.write_json(root.champion, pointer)
+    assert model(root, "2026-11-20") == OLD
+
+
 def test_of_two_models_of_a_date_the_one_in_force_counts(root: Root) -> None:
     again = "2026-11-20-cccccccc"
     promoted(root, "2026-11-20", again)

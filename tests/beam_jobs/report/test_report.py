@@ -119,6 +119,21 @@ def test_what_decided_the_lists_is_beside_them_and_no_warning(root: Root) -> Non
     assert 'id="note-2"' not in page
 
 
+def test_model_that_a_person_took_back_is_not_said_to_be_the_champion(
+    root: Root,
+) -> None:
+    promoted = Receipt(Stage.PROMOTE, {"champion": RUN_ID}, {}, 0.1)
+    root.write_receipt(RUN_DATE, promoted)
+    assert "Promoted: this run’s model is the champion" in report(root)
+    reasons = ["put back by hand: lists look wrong"]
+    pointer = {"run_id": "m0", "promoted_because": reasons, "withdrawn": [RUN_ID]}
+    storage.write_json(root.champion, pointer)
+    page = report(root)
+    assert "Promoted: this run’s model is the champion" not in page
+    assert "Promoted, and taken back by hand" in page
+    assert "m0: put back by hand: lists look wrong" in page
+
+
 def test_refused_promotion_gives_its_reason_once(root: Root) -> None:
     receipt = Receipt(Stage.PROMOTE, {"champion": "m0"}, {}, 0.1, notes=("a backfill",))
     root.write_receipt(RUN_DATE, receipt)
