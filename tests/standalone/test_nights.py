@@ -68,7 +68,8 @@ def test_a_night_whose_training_is_killed_ends_well_and_starts_its_export(
     assert published(folder / "root") == [NIGHT]
     assert (folder / "root" / "reports" / NIGHT / "index.html").exists()
     exported = server.tasks("export_rankings", export["dag_run_id"])
-    assert exported["fetch_images"]["state"] == "skipped"  # nothing is done twice
+    # Nothing is done twice.
+    assert states(exported, "fetch_images") == {"skipped"}
 
 
 def test_a_night_that_takes_too_long_is_told_by_mail(
