@@ -143,9 +143,14 @@ def require_open(root: Root, run_date: datetime.date) -> None:
         )
 
 
+def _rankings(staged: Sequence[Staged]) -> Staged:
+    (item,) = (item for item in staged if item.table.name == "rankings")
+    return item
+
+
 def _brought(target: Target, staged: Sequence[Staged]) -> dict[str, list[str]]:
     """Versions of the staged lists, and of their data set, that are not published."""
-    (item,) = (item for item in staged if item.table.name == "rankings")
+    item = _rankings(staged)
     columns = {"rankings": "run_id", "dataset": "dataset_version"}
     found = {}
     for name, column in columns.items():
@@ -233,7 +238,7 @@ def _state(target: Target, staged: Staged, relation: str) -> PartitionState:
 
 def _lists_changed(target: Target, staged: Sequence[Staged]) -> dict[str, int]:
     """How many lists there were and would be, and how many differ."""
-    (item,) = (item for item in staged if item.table.name == "rankings")
+    item = _rankings(staged)
     relations = {
         "staged": item.relations["table"],
         "published": target.relation(item.table),

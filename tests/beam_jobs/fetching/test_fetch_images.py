@@ -488,14 +488,20 @@ def test_too_few_pictures_fail_the_job_and_what_was_fetched_is_kept(
     assert counts_of(root)["ok"] == 5
 
 
+def fetched_but_for_two_new(root: Path, server: ImageServer) -> Path:
+    """A root with a catalogue's pictures; the catalogue with two more, not served."""
+    names = [f"product {number}" for number in range(8)]
+    serve_pictures(server, "scene", *names)
+    folder = root.parent / "catalog"
+    run(root, write_catalog(folder, names), server.url)
+    return write_catalog(folder, [*names, "new 1", "new 2"])
+
+
 def test_new_pictures_that_all_fail_fail_the_job_though_the_catalogue_passes(
     server: ImageServer, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
-    names = [f"product {number}" for number in range(8)]
-    serve_pictures(server, "scene", *names)
-    run(root, write_catalog(tmp_path / "catalog", names), server.url)
-    catalog = write_catalog(tmp_path / "catalog", [*names, "new 1", "new 2"])
+    catalog = fetched_but_for_two_new(root, server)
 
     # They are known to the second try, and no better for it.
     for _ in range(2):
@@ -510,10 +516,7 @@ def test_host_that_is_down_fails_every_try_until_it_is_back(
     server: ImageServer, tmp_path: Path
 ) -> None:
     root = tmp_path / "root"
-    names = [f"product {number}" for number in range(8)]
-    serve_pictures(server, "scene", *names)
-    run(root, write_catalog(tmp_path / "catalog", names), server.url)
-    catalog = write_catalog(tmp_path / "catalog", [*names, "new 1", "new 2"])
+    catalog = fetched_but_for_two_new(root, server)
     for name in ("new 1", "new 2"):
         server.plays[path_of(name)] = status(503)
     for _ in range(3):
