@@ -11,6 +11,9 @@ from collections.abc import Callable, Sequence
 
 from tfrecords_schema.log_lines import is_json
 
+REASON_VARIABLE = "COMPLETE_THE_LOOK_REASON_FILE"
+"""Names a file in which a job that fails leaves why, for whoever started it."""
+
 _DISK_IS_FULL = os.strerror(errno.ENOSPC)
 _log = logging.getLogger(__name__)
 
@@ -24,7 +27,7 @@ class InputError(ValueError):
 
 
 class UnreachableError(Exception):
-    """Storage that does not answer, or refuses access, maybe for this moment only.
+    """A service that does not answer, or refuses access, maybe for this moment only.
 
     Nothing says that the input is at fault: the same command may do well later.
     """
@@ -51,6 +54,7 @@ def exit_on_input_error(main: Callable[[Sequence[str] | None], None]) -> None:
     except Exception as error:
         # Arrow, DuckDB, TensorFlow and Beam each wrap what the system says.
         if _DISK_IS_FULL not in str(error):
+            _leave(f"{type(error).__name__}: {error}")
             raise
         lines = [line for line in str(error).splitlines() if _DISK_IS_FULL in line]
         _tell(
@@ -61,7 +65,20 @@ def exit_on_input_error(main: Callable[[Sequence[str] | None], None]) -> None:
 
 
 def _tell(message: str) -> None:
+    _leave(message)
     if is_json():
         _log.error("error: %s", message)
     else:
         print(f"error: {message}", file=sys.stderr)
+
+
+def _leave(reason: str) -> None:
+    """Write why a job fails into the file that its starter named, if it did."""
+    path = os.environ.get(REASON_VARIABLE)
+    if not path:
+        return
+    try:
+        with open(path, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(reason)
+    except OSError as error:  # The failure itself is what is to be told.
+        _log.warning("%s=%s was not written: %s", REASON_VARIABLE, path, error)

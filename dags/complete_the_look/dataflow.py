@@ -26,6 +26,7 @@ from airflow.sdk.exceptions import TaskDeferralTimeout
 from complete_the_look.beam_operator import BeamOperator
 from complete_the_look.job_logs import label, labels
 from complete_the_look.job_names import job_name
+from complete_the_look.job_reasons import with_reason
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -150,12 +151,14 @@ class DataflowOperator(BeamOperator):
         super().execute_complete(context, event)
         config = self.dataflow_config
         job = f"{config.project_id}/{config.location}/{job_id}"
-        BeamHook(runner="DirectRunner").start_python_pipeline(
-            variables={**self.job_options, **({"finishes_job": job} if job_id else {})},
-            py_file=self.py_file,
-            py_options=self.py_options,
-            py_interpreter=self.py_interpreter,
-        )
+        variables = {**self.job_options, **({"finishes_job": job} if job_id else {})}
+        with with_reason():
+            BeamHook(runner="DirectRunner").start_python_pipeline(
+                variables=variables,
+                py_file=self.py_file,
+                py_options=self.py_options,
+                py_interpreter=self.py_interpreter,
+            )
 
     def _launch(self) -> None:
         """Run the module to its end, which comes as soon as Dataflow has the job."""

@@ -18,6 +18,7 @@ from complete_the_look.beam_operator import BeamOperator
 from complete_the_look.engine_settings import DATAFLOW, Engine
 from complete_the_look.failures import RetryByKind
 from complete_the_look.job_logs import choose_form
+from complete_the_look.job_reasons import with_reason
 from complete_the_look.settings import current_settings
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ class ModuleOperator(BashOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the module; what it told last is the result."""
-        told = super().execute(context)
+        with with_reason():
+            told = super().execute(context)
         for asset in self.outlets:
             context["outlet_events"][asset].extra = dict(self.event_extra)
         return told

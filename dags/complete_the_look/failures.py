@@ -13,6 +13,7 @@ from airflow.sdk.exceptions import AirflowFailException
 
 from complete_the_look.alerts import failure_notifiers
 from complete_the_look.environment import Alerts, Retries
+from complete_the_look.job_reasons import JobFailed
 
 # How the operators' messages end where a job refused its input.
 _REFUSED = re.compile(r"\b(exit|return) code 2\.?$")
@@ -48,8 +49,13 @@ class RetryByKind(RetryPolicy):
         max_tries: int,
         context: object = None,
     ) -> RetryDecision:
-        """Decide by the words of the operator's message."""
-        message = str(exception)
+        """Decide by the words of the operator's message, not by those of the job.
+
+        A job's words may be of anything, as of the code 403 of a picture's host.
+        """
+        message = (
+            exception.ending if isinstance(exception, JobFailed) else str(exception)
+        )
         if _REFUSED.search(message):
             if self.refusal_is_final:
                 return RetryDecision.fail("the same input would be refused again")

@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tfrecords_schema.errors import InputError, UnreachableError, exit_on_input_error
+from tfrecords_schema.errors import (
+    REASON_VARIABLE,
+    InputError,
+    UnreachableError,
+    exit_on_input_error,
+)
 
 
 @pytest.mark.parametrize(
@@ -57,3 +62,39 @@ def test_error_of_the_code_keeps_its_traceback() -> None:
 
     with pytest.raises(KeyError):
         exit_on_input_error(main)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (InputError("--top 0 is too few"), "--top 0 is too few"),
+        (UnreachableError("gs://b is away"), "gs://b is away"),
+        (KeyError("dim"), "KeyError: 'dim'"),
+    ],
+)
+def test_reason_is_left_where_whoever_starts_the_job_asks_for_it(
+    error: Exception, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def main(argv: Sequence[str] | None) -> None:
+        raise error
+
+    file = tmp_path / "reason"
+    monkeypatch.setenv(REASON_VARIABLE, str(file))
+    with pytest.raises((SystemExit, KeyError)):
+        exit_on_input_error(main)
+    assert file.read_text() == reason
+
+
+def test_reason_that_cannot_be_left_hides_no_error(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def main(argv: Sequence[str] | None) -> None:
+        raise InputError("--top 0 is too few")
+
+    monkeypatch.setenv(REASON_VARIABLE, str(tmp_path))
+    with pytest.raises(SystemExit) as ended:
+        exit_on_input_error(main)
+    assert ended.value.code == 2
+    assert "error: --top 0 is too few\n" in capsys.readouterr().err
