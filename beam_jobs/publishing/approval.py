@@ -104,9 +104,17 @@ def withdraw_request(root: Root, run_date: datetime.date) -> None:
 
 def is_open(root: Root, run_date: datetime.date) -> bool:
     """Whether nobody was asked about a date, or somebody approved it."""
+    return _barring(root, run_date) is None
+
+
+def _barring(root: Root, run_date: datetime.date) -> dict[str, Any] | None:
+    """The request of a date that waits or was rejected, if there is one."""
     path = request_path(root, run_date)
-    undecided = (Decision.WAITING, Decision.REJECTED)
-    return not path.exists() or storage.read_json(path)["decision"] not in undecided
+    if not path.exists():
+        return None
+    request: dict[str, Any] = storage.read_json(path)
+    bars = request["decision"] in (Decision.WAITING, Decision.REJECTED)
+    return request if bars else None
 
 
 def require_open(root: Root, run_date: datetime.date) -> None:
@@ -119,9 +127,15 @@ def require_open(root: Root, run_date: datetime.date) -> None:
         InputError: the date's lists, or the data set that they are of, wait for an
             approval or were rejected.
     """
-    if is_open(root, run_date):
+    request = _barring(root, run_date)
+    if request is None:
         return
-    request = read_request(root, run_date)
+    if "brings" not in request:
+        raise InputError(
+            f"{request_path(root, run_date)} is of an earlier version, which did not "
+            "write down what it brings: stage the date again with python -m "
+            "beam_jobs.publish --stage_only, and decide"
+        )
     ranked = root.find_receipt(run_date, Stage.RANK_CATALOG)
     built = root.find_receipt(run_date, Stage.BUILD_DATASET)
     found = {

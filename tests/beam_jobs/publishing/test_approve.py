@@ -104,6 +104,23 @@ def test_rejected_data_set_is_not_published_with_other_lists_of_it(root: Root) -
         publish.publish(root, TUESDAY)
 
 
+@pytest.mark.parametrize("decision", [None, "--reject"])
+def test_request_of_an_earlier_version_is_refused_until_its_date_is_staged_again(
+    root: Root, decision: str | None
+) -> None:
+    stage(root)
+    if decision:
+        decide(root, decision)
+    path = root.path / "runs" / TUESDAY.isoformat() / "approval.json"
+    request = json.loads(path.read_text())
+    del request["brings"]
+    path.write_text(json.dumps(request))
+    with pytest.raises(InputError, match=r"approval\.json.* --stage_only"):
+        publish.publish(root, TUESDAY)
+    stage(root)
+    decide(root)
+
+
 def test_staged_date_publishes_nothing_and_says_what_would_change(root: Root) -> None:
     before = published(root)
     found = stage(root)
