@@ -51,7 +51,7 @@ log = logging.getLogger(__name__)
 Configured = tuple[Variant, TrainConfig]
 """What is trained, and as what."""
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raised with every change that gives other files for the same models."""
 
 CHART_FILE, TABLE_FILE = "comparison.svg", "comparison.md"
@@ -76,7 +76,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     configs, left_out = _that_can_train(root, source, configs)
     entries, failed = _train(root, source, configs, where)
-    left_out |= failed
     options = {"split": split.value, "negatives": NEGATIVES, "seed": SEED}
     identity = {
         "code_version": CODE_VERSION,
@@ -90,6 +89,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     figures = identity | {
         "changes": list(arguments.set),
         "left_out": left_out,
+        "failed": failed,
         "rows": [dataclasses.asdict(row) for row in summarise(entries, results)],
         "n_pairs": results.n_pairs,
         "n_scene_groups": results.n_groups,
@@ -189,8 +189,8 @@ def _train(
     source: Source,
     configs: Sequence[Configured],
     where: Where,
-) -> tuple[list[Entry], dict[str, str]]:
-    """The models, and why there is none of some variants.
+) -> tuple[list[Entry], dict[str, dict[str, str]]]:
+    """The models, and by variant and seed why there is none of some.
 
     Raises:
         InputError: the reference cannot be trained.
@@ -199,7 +199,7 @@ def _train(
     from trainer.training import COST_FILE, train_model
 
     entries = []
-    failed: dict[str, str] = {}
+    failed: dict[str, dict[str, str]] = {}
     for number, (variant, config) in enumerate(configs, start=1):
         log.info(
             "model %d of %d: %s, seed %d",
@@ -214,7 +214,7 @@ def _train(
             if variant is REFERENCE:
                 raise
             log.warning("%s, seed %d: %s", variant.name, config.seed, error)
-            failed[variant.name] = str(error)
+            failed.setdefault(variant.name, {})[str(config.seed)] = str(error)
             continue
         folder = root.model(run_id)
         entries.append(

@@ -35,6 +35,9 @@ def write_table(figures: Mapping[str, Any]) -> str:
         lines += ["", f"For all variants whose method uses it: `{changes}`."]
     for name, reason in figures["left_out"].items():
         lines += ["", f"No `{name}`: {reason}."]
+    for name, seeds in figures["failed"].items():
+        for seed, reason in seeds.items():
+            lines += ["", f"No `{name}` of seed {seed}: {reason}."]
     for group, rows in _by_group(figures["rows"]).items():
         lines += [
             "",
@@ -43,7 +46,7 @@ def write_table(figures: Mapping[str, Any]) -> str:
             "| variant | binary accuracy | minus paper | AUC | FITB | recall@10 | MRR "
             "| weights | CPU-s |",
             "|---|---|---|---|---|---|---|---|---|",
-            *(_line(row) for row in rows),
+            *(_line(row, figures) for row in rows),
         ]
     return "\n".join(lines) + "\n"
 
@@ -56,11 +59,20 @@ def _by_group(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, 
     }
 
 
-def _line(row: Mapping[str, Any]) -> str:
+def _name(row: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    """Of a variant; seeds that could not be trained would have lowered its figures."""
+    trained = len(row["run_ids"])
+    failed = len(figures["failed"].get(row["variant"], ()))
+    if not failed:
+        return str(row["variant"])
+    return f"{row['variant']} ({trained} of {trained + failed} seeds)"
+
+
+def _line(row: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     found = row["figures"]
     accuracy = found["binary_accuracy"]
     cells = [
-        row["variant"],
+        _name(row, figures),
         f"{accuracy['value']:.3f} {_interval(accuracy)}{_seeds(row, accuracy)}",
         f"{row['difference']['value']:+.3f} {_interval(row['difference'], sign='+')}",
         *(f"{found[m]['value']:.3f}" for m in ("auc", "fitb_4", "recall_at_10", "mrr")),
@@ -111,7 +123,7 @@ def draw_chart(figures: Mapping[str, Any]) -> str:
         parts.append(_text(_MARGIN_PX, top, _TITLES[group], style="font-weight:600"))
         for row in rows:
             top += _ROW_PX
-            parts += _chart_row(row, top, place)
+            parts += _chart_row(row, _name(row, figures), top, place)
         top += _ROW_PX // 2
     height = top + 2 * _ROW_PX
     axis = [
@@ -137,11 +149,11 @@ def draw_chart(figures: Mapping[str, Any]) -> str:
 
 
 def _chart_row(
-    row: Mapping[str, Any], top: int, place: Callable[[float], float]
+    row: Mapping[str, Any], name: str, top: int, place: Callable[[float], float]
 ) -> list[str]:
     figure = row["figures"]["binary_accuracy"]
     return [
-        _text(_NAME_PX - 10, top, row["variant"], anchor="end"),
+        _text(_NAME_PX - 10, top, name, anchor="end"),
         *(
             [_text(_NAME_PX, top, "←")]
             if place(figure["value"]) < _NAME_PX

@@ -98,8 +98,28 @@ def test_variant_that_cannot_be_trained_does_not_end_the_others(
     monkeypatch.setattr(training, "train_model", train)
     made = [f for f in run(root, "--variants=plain_distance,best") if f != folder]
     found = figures(made[0])
-    assert found["left_out"] == {"plain_distance": "all products have become one"}
+    reason = "all products have become one"
+    assert found["failed"] == {"plain_distance": {"0": reason, "1": reason}}
+    assert found["left_out"] == {}
     assert {"paper", "best"} <= {row["variant"] for row in found["rows"]}
+
+
+def test_means_say_of_how_many_seeds_they_are_where_some_could_not_be_trained(
+    root: Root, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def train(*arguments: Any) -> Any:
+        if arguments[3].seed == 1 and not arguments[3].model.squared:
+            raise InputError("all products have become one")
+        return train_model(*arguments)
+
+    monkeypatch.setattr(training, "train_model", train)
+    before = {folder, *Path(root.path / "comparisons").iterdir()}
+    (made,) = set(run(root, "--variants=plain_distance")) - before
+    table = (made / compare.TABLE_FILE).read_text()
+    assert "| plain_distance (1 of 2 seeds) | 0." in table
+    assert "No `plain_distance` of seed 1: all products have become one." in table
+    assert "| paper | 0." in table
+    assert "plain_distance (1 of 2 seeds)" in (made / compare.CHART_FILE).read_text()
 
 
 def test_no_receipt_is_left_that_a_nightly_run_would_go_by(
@@ -181,6 +201,7 @@ def document() -> dict[str, Any]:
         **{"split": "test", "negatives": 10, "n_pairs": 4, "n_scene_groups": 2},
         "changes": ["max_epochs=2"],
         "left_out": {"grid_14": "the features' regions are 2 × 2"},
+        "failed": {},
         "rows": [dataclasses.asdict(row) for row in summary().values()],
     }
 
