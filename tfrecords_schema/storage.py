@@ -132,9 +132,24 @@ def read_json(path: epath.Path) -> Any:
         InputError: the file is absent or is not JSON.
     """
     try:
-        return json.loads(path.read_text())
+        data = path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist") from None
+    return parse_json(data, path)
+
+
+def parse_json(data: bytes, path: epath.Path) -> Any:
+    """What the bytes of a JSON file say.
+
+    Args:
+        data: UTF-8.
+        path: the file's, for the error.
+
+    Raises:
+        InputError: they are no JSON.
+    """
+    try:
+        return json.loads(data)
     except ValueError as error:
         raise InputError(f"{path} is not JSON: {error}") from None
 
@@ -150,12 +165,20 @@ def read_manifest(folder: epath.Path) -> dict[str, Any]:
     Raises:
         InputError: the folder has none, so it is absent or was never finished.
     """
+    manifest: dict[str, Any] = parse_json(
+        read_manifest_bytes(folder), folder / MANIFEST
+    )
+    return manifest
+
+
+def read_manifest_bytes(folder: epath.Path) -> bytes:
+    """The manifest of a complete folder as it is stored; raises as `read_manifest`."""
     if not is_complete(folder):
         raise InputError(
             f"{folder} has no {MANIFEST}: the job that writes it did not finish. "
             "Run that job again; it goes on where it stopped"
         )
-    return read_json(folder / MANIFEST)
+    return (folder / MANIFEST).read_bytes()
 
 
 def write_manifest(folder: epath.Path, manifest: Mapping[str, Any]) -> None:

@@ -157,13 +157,15 @@ def copy_verified(
     Returns:
         The manifest.
     """
-    manifest = storage.read_manifest(folder)
-    found = manifest_digest(folder)
+    # Read once: what is parsed is what its digest is of.
+    data = storage.read_manifest_bytes(folder)
+    found = _sha256(data)
     if manifest_sha256 not in (None, found):
         raise InputError(
             f"{folder / storage.MANIFEST} has sha256 {found}, not {manifest_sha256}: "
             "it is not the export that was asked for"
         )
+    manifest = storage.parse_json(data, folder / storage.MANIFEST)
     for name, expected in _listed_files(folder, manifest).items():
         _copy_file(folder, name, expected, target)
     storage.write_manifest(epath.Path(target), manifest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pathlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -141,6 +142,30 @@ def test_manifest_other_than_the_one_asked_for_is_refused(folder: epath.Path) ->
     published = serving.manifest_digest(folder)
     (folder / "model.keras").write_bytes(b"another model")
     list_anew(folder, "model.keras")  # consistent in itself
+    with pytest.raises(InputError, match=f"not {published}"):
+        serving.load_serving(folder, manifest_sha256=published)
+
+
+@pytest.mark.usefixtures("never_loaded")
+def test_manifest_that_is_put_right_while_it_is_checked_is_refused(
+    folder: epath.Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever serves the folder may give another answer to every read."""
+    path = Path(folder) / "manifest.json"
+    genuine, published = path.read_bytes(), serving.manifest_digest(folder)
+    (folder / "model.keras").write_bytes(b"another model")
+    list_anew(folder, "model.keras")
+    read = pathlib.Path.read_bytes
+
+    def answer(asked: Path) -> bytes:
+        data = read(asked)
+        if asked.name == path.name:
+            path.write_bytes(genuine)
+        return data
+
+    kind = type(folder)
+    monkeypatch.setattr(kind, "read_bytes", answer)
+    monkeypatch.setattr(kind, "read_text", lambda asked: answer(asked).decode())
     with pytest.raises(InputError, match=f"not {published}"):
         serving.load_serving(folder, manifest_sha256=published)
 
