@@ -166,7 +166,15 @@ def _evaluate_model(
     config: EvaluateConfig, train: Mapping[str, str], folder: epath.Path
 ) -> dict[str, Any]:
     """Score everything and write the three files; returns the metrics."""
-    lineup = open_lineup(config.root, train, split=config.split, seed=config.seed)
+    measured = {
+        "dataset": train["dataset"],
+        "split": config.split,
+        "negatives": config.negatives,
+        "code_version": CODE_VERSION,
+    }
+    lineup = open_lineup(
+        config.root, train, split=config.split, seed=config.seed, measured=measured
+    )
     scores = score(lineup, negatives=config.negatives, seed=config.seed)
     pairs = lineup.eval_set.all_pairs()
     bootstrap = {"resamples": config.resamples, "seed": config.seed}

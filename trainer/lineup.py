@@ -60,7 +60,12 @@ def open_model(folder: epath.Path) -> StyleModel:
 
 
 def open_lineup(
-    root: Root, train: Mapping[str, str], *, split: Split, seed: int
+    root: Root,
+    train: Mapping[str, str],
+    *,
+    split: Split,
+    seed: int,
+    measured: Mapping[str, Any],
 ) -> Lineup:
     """Open everything that takes part.
 
@@ -69,6 +74,7 @@ def open_lineup(
         train: outputs of the train receipt: model, dataset and features.
         split: which pairs.
         seed: of the controls.
+        measured: see `find_rival`.
 
     Raises:
         InputError: the model was trained on another backbone's features, or does not
@@ -92,7 +98,7 @@ def open_lineup(
         train["model"],
         features=scenes,
         fingerprint=fingerprint,
-        dataset=train["dataset"],
+        measured=measured,
         categories=eval_set.pairs,
         open_model=open_model,
     )

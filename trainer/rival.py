@@ -2,14 +2,14 @@
 
 Where both can be scored on the same pairs the comparison is paired. Where they cannot
 (another backbone, or a category the champion never saw), the champion's own recorded
-metrics stand in if they are of the same data set, and a note says so. Figures of
-another data set say nothing about this one: then the baselines alone decide.
+metrics stand in if they were measured in the same way on the same data set, and a note
+says so. Others say nothing about this one: then the baselines alone decide.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from etils import epath
@@ -51,7 +51,7 @@ def find_rival(
     *,
     features: Features,
     fingerprint: str,
-    dataset: str,
+    measured: Mapping[str, Any],
     categories: Collection[str],
     open_model: Callable[[epath.Path], StyleModel],
 ) -> Rival | None:
@@ -63,7 +63,8 @@ def find_rival(
             the opponent, so that an evaluation repeated after promotion says the same.
         features: of the evaluation.
         fingerprint: of the backbone behind them.
-        dataset: version of the data set that the pairs are from.
+        measured: what an evaluation says of how it measures, by its name there: what
+            recorded figures must have in common with this one's.
         categories: that the pairs have.
         open_model: loads a model from its folder.
 
@@ -83,13 +84,18 @@ def find_rival(
     if obstacle is None:
         vectors = open_vectors(root, model, features)
         return Rival(opponent, scorer=ModelScorer(CHAMPION, vectors))
-    measured_on, recorded = _recorded(root, opponent)
-    if measured_on == dataset:
+    evaluation, recorded = _recorded(root, opponent)
+    others = [
+        f"{name} {evaluation.get(name)}, not {value}"
+        for name, value in measured.items()
+        if evaluation.get(name) != value
+    ]
+    if not others:
         note = f"compared with champion {opponent} as recorded, unpaired: {obstacle}"
         return Rival(opponent, recorded=recorded, notes=(note,))
     note = (
         f"not compared with champion {opponent}: {obstacle}, and its recorded figures "
-        f"are of data set {measured_on}"
+        f"are of {'; '.join(others)}"
     )
     return Rival(opponent, notes=(note,))
 
@@ -106,8 +112,10 @@ def _obstacle(
     return None
 
 
-def _recorded(root: Root, run_id: str) -> tuple[str, tuple[MetricRow, ...]]:
-    """A model's data set, and its own recorded rows, renamed to `champion`."""
+def _recorded(
+    root: Root, run_id: str
+) -> tuple[Mapping[str, Any], tuple[MetricRow, ...]]:
+    """How a model was measured, and its own recorded rows, renamed to `champion`."""
     path = root.model(run_id) / "metrics.json"
     if not path.exists():
         raise InputError(
@@ -117,7 +125,7 @@ def _recorded(root: Root, run_id: str) -> tuple[str, tuple[MetricRow, ...]]:
     metrics: dict[str, Any] = storage.read_json(path)
     name = metrics["evaluation"]["model"]
     rows = (MetricRow(**row) for row in metrics["metrics"])
-    return metrics["evaluation"]["dataset"], tuple(
+    return metrics["evaluation"], tuple(
         dataclasses.replace(row, model=CHAMPION)
         for row in rows
         if row.model == name and row.metric in METRICS

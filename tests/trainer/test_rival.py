@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from evaluation_world import DATE, World, make_world
@@ -8,6 +9,7 @@ from evaluation_world import DATE, World, make_world
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Stage, parse_run_date
+from trainer.evaluate import CODE_VERSION
 
 
 @pytest.fixture
@@ -21,6 +23,18 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 def point_champion(world: World, run_id: str, previous: str | None = None) -> None:
     pointer = {"run_id": run_id, "previous": previous, "run_date": "2026-11-19"}
     storage.write_json(world.root.champion, pointer)
+
+
+def recorded_evaluation(world: World) -> dict[str, Any]:
+    """As an evaluation with the options of this one leaves it."""
+    train = world.root.receipt(parse_run_date(DATE), Stage.TRAIN)
+    return {
+        "model": "paper",
+        "dataset": train.outputs["dataset"],
+        "split": "test",
+        "negatives": 10,
+        "code_version": CODE_VERSION,
+    }
 
 
 def test_champion_is_scored_on_the_same_pairs(world: World) -> None:
@@ -64,8 +78,6 @@ def test_champion_that_cannot_be_scored_is_quoted(
 ) -> None:
     point_champion(world, champion)
     figures = {"slice": "all", "value": 0.6, "low": 0.5, "high": 0.7, "n": 9}
-    train = world.root.receipt(parse_run_date(DATE), Stage.TRAIN)
-    dataset = train.outputs["dataset"]
     recorded = [
         {"model": "paper", "metric": "binary_accuracy"} | figures,
         {"model": "paper", "metric": "binary_accuracy_minus_random"} | figures,
@@ -73,7 +85,7 @@ def test_champion_that_cannot_be_scored_is_quoted(
     ]
     storage.write_json(
         world.root.model(champion) / "metrics.json",
-        {"metrics": recorded, "evaluation": {"model": "paper", "dataset": dataset}},
+        {"metrics": recorded, "evaluation": recorded_evaluation(world)},
     )
     world.run("--resamples", "50")
     rows = [row for row in world.metrics()["metrics"] if row["model"] == "champion"]
@@ -85,16 +97,27 @@ def test_champion_that_cannot_be_scored_is_quoted(
     assert receipt.notes == (note,)
 
 
-def test_champion_measured_on_another_data_set_is_not_quoted(world: World) -> None:
+@pytest.mark.parametrize(
+    ("field", "other", "told"),
+    [
+        ("dataset", "another", "dataset another, not "),
+        ("split", "validation", "split validation, not test"),
+        ("negatives", 3, "negatives 3, not 10"),
+        ("code_version", 1, f"code_version 1, not {CODE_VERSION}"),
+    ],
+)
+def test_champion_that_was_measured_otherwise_is_not_quoted(
+    world: World, field: str, other: Any, told: str
+) -> None:
     point_champion(world, "rx")
     storage.write_json(
         world.root.model("rx") / "metrics.json",
-        {"metrics": [], "evaluation": {"model": "paper", "dataset": "another"}},
+        {"metrics": [], "evaluation": {**recorded_evaluation(world), field: other}},
     )
     world.run("--resamples", "50")
     evaluation = world.metrics()["evaluation"]
     assert (evaluation["champion"], evaluation["champion_comparable"]) == ("rx", False)
-    assert "are of data set another" in evaluation["notes"][0]
+    assert f"its recorded figures are of {told}" in evaluation["notes"][0]
 
 
 def test_champion_that_cannot_be_scored_nor_quoted_is_an_error(world: World) -> None:
