@@ -11,6 +11,7 @@ import dataclasses
 import io
 import struct
 import warnings
+from pathlib import PurePath
 
 import numpy as np
 from etils import epath
@@ -23,6 +24,9 @@ FORMATS = ("JPEG", "PNG", "WEBP")
 PREPROCESSING = "square1"
 """Names what `picture_array` does, as the feature store's name does; see
 `beam_jobs.features.feature_transforms`."""
+
+PREVIEW_PX = 480
+"""Longer side: twice that on a page, for dense screens."""
 
 # What Pillow's decoders raise on broken input, besides UnidentifiedImageError.
 _DECODE_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, IndexError)
@@ -42,6 +46,29 @@ class PictureLimits:
     min_side_px: int = 16
     max_pixels: int = 50_000_000
     max_bytes: int = 20 * 2**20
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class QueryPicture:
+    """What is kept of a picture that is handed in: many are at once, and large.
+
+    Attributes:
+        name: of its file.
+        pixels: [IMAGE_PX, IMAGE_PX, 3] uint8, see `picture_array`.
+        preview: RGB, no longer than `PREVIEW_PX`.
+    """
+
+    name: str
+    pixels: np.ndarray
+    preview: Image.Image
+
+    @classmethod
+    def read(cls, path: str) -> QueryPicture:
+        """That of a file; raises as `read_picture`."""
+        image = read_picture(path, PictureLimits())
+        pixels = picture_array(image)
+        image.thumbnail((PREVIEW_PX, PREVIEW_PX), Image.Resampling.LANCZOS)
+        return cls(PurePath(path).name, pixels, image)
 
 
 def read_picture(path: str, limits: PictureLimits) -> Image.Image:

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from pathlib import PurePath
 
 from etils import epath
 
@@ -24,7 +23,7 @@ from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root
 from trainer.chosen_model import choose_model, find_category
-from trainer.pictures import PictureLimits, read_picture
+from trainer.pictures import QueryPicture
 from trainer.pointer import CHAMPION
 
 
@@ -37,8 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     out = epath.Path(options.out)
     if out.is_dir():
         raise InputError(f"--out {out} is a folder; name the page to write in it")
-    images = [read_picture(path, PictureLimits()) for path in options.picture]
-    names = [PurePath(path).name for path in options.picture]
+    queries = [QueryPicture.read(path) for path in options.picture]
     root = Root.of(options.root)
     chosen = choose_model(root, options.model)
     category = find_category(options.category, chosen)
@@ -48,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     dataset = options.catalog_dataset or chosen.manifest["dataset"]
     products = read_products(root, dataset, category)
-    predictions = predict(root, chosen, category, products, options.top, names, images)
+    predictions = predict(root, chosen, category, products, options.top, queries)
     page = render_page(
         predictions,
         category=category,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image
 
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.errors import InputError
@@ -18,7 +17,7 @@ from trainer.features import FeatureReader
 from trainer.forward import Forward, compile_forward
 from trainer.metric_table import align
 from trainer.nearest import Product, nearest_products
-from trainer.pictures import picture_array
+from trainer.pictures import QueryPicture
 from trainer.prediction_page import Prediction
 from trainer.serving_graph import attention_grid
 from trainer.vectors import has_attention
@@ -57,8 +56,7 @@ def predict(
     category: str,
     products: Sequence[Product],
     top: int,
-    names: Sequence[str],
-    images: Sequence[Image.Image],
+    pictures: Sequence[QueryPicture],
 ) -> list[Prediction]:
     """Rank a category's products for pictures.
 
@@ -68,27 +66,29 @@ def predict(
         category: one that it knows.
         products: of that category.
         top: how many to keep for each picture.
-        names: n names of the pictures.
-        images: n pictures, RGB.
+        pictures: n pictures.
     """
     model = load_model(chosen.folder)
     reader = FeatureReader(root.feature_store(chosen.manifest["backbone"]))
     forward = compile_forward(load_model_file(chosen.backbone_file))
-    queries, attention = embed_images(model, forward, images, category)
+    queries, attention = _embed(model, forward, pictures, category)
 
-    def embed(pictures: Sequence[str]) -> np.ndarray:
-        return model.embed_products(reader.pooled([product_key(p) for p in pictures]))
+    def embed(hashes: Sequence[str]) -> np.ndarray:
+        return model.embed_products(reader.pooled([product_key(h) for h in hashes]))
 
     ranked = nearest_products(queries, products, embed, top=top)
     # An even share for every region is nothing to look at.
-    shown = attention if has_attention(chosen.manifest) else [None] * len(images)
-    return [Prediction(*row) for row in zip(names, images, shown, ranked, strict=True)]
+    shown = attention if has_attention(chosen.manifest) else [None] * len(pictures)
+    return [
+        Prediction(picture.name, picture.preview, *row)
+        for picture, *row in zip(pictures, shown, ranked, strict=True)
+    ]
 
 
-def embed_images(
+def _embed(
     model: ExportedModel,
     forward: Forward,
-    images: Sequence[Image.Image],
+    pictures: Sequence[QueryPicture],
     category: str,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Queries [n, dim] and attention [n, rows, cols] of whole pictures.
@@ -96,8 +96,8 @@ def embed_images(
     One picture at a time, so that none depends on the others.
     """
     queries, maps = [], []
-    for image in images:
-        pooled, regions = forward(picture_array(image)[np.newaxis])
+    for picture in pictures:
+        pooled, regions = forward(picture.pixels[np.newaxis])
         grid = regions.shape[1:3]
         flat = regions.reshape(1, -1, regions.shape[-1]).astype(np.float16)
         query, attention = model.embed_scenes(

@@ -24,9 +24,9 @@ from tfrecords_schema.records import decode_image
 from tfrecords_schema.segments import SegmentStore
 from trainer import heat
 from trainer.nearest import RankedProduct
-from trainer.pictures import PictureLimits, open_picture
+from trainer.pictures import PREVIEW_PX, PictureLimits, open_picture
 
-SCENE_PX, TILE_PX = 480, 240  # longer sides: twice those on the page, for dense screens
+TILE_PX = 240  # longer side: twice that on the page, for dense screens
 _QUALITY = 80
 
 
@@ -159,7 +159,7 @@ def render_page(
 
 
 def _scene(prediction: Prediction, pictures: ProductPictures) -> Scene:
-    picture = _shown(prediction.image, SCENE_PX)
+    picture = _shown(prediction.image, PREVIEW_PX)
     attention = prediction.attention
     return Scene(
         prediction.name,

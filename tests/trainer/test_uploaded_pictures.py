@@ -12,7 +12,13 @@ import pytest
 from PIL import Image
 
 from tfrecords_schema.errors import InputError
-from trainer.pictures import PictureLimits, open_picture, picture_array, read_picture
+from trainer.pictures import (
+    PictureLimits,
+    QueryPicture,
+    open_picture,
+    picture_array,
+    read_picture,
+)
 
 LIMITS = PictureLimits()
 RED, WHITE = (255, 0, 0), (255, 255, 255)
@@ -122,3 +128,15 @@ def test_picture_is_stretched_to_the_square() -> None:
     np.testing.assert_array_equal(
         pixels[0, [0, 100, 123, 223]], [RED, RED, WHITE, WHITE]
     )
+
+
+def test_little_is_kept_of_a_large_picture(tmp_path: Path) -> None:
+    path = tmp_path / "photo.png"
+    image = half_red(2000, 1000)
+    path.write_bytes(encoded(image))
+    kept = QueryPicture.read(str(path))
+    np.testing.assert_array_equal(kept.pixels, picture_array(image))
+    assert kept.name == "photo.png"
+    assert kept.preview.size == (480, 240)
+    assert len(kept.preview.tobytes()) == 480 * 240 * 3
+    assert kept.preview.getpixel((100, 100)) == RED
