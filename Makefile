@@ -39,7 +39,7 @@ help: ## List the targets and their options
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' Makefile
 	@printf '%s\n' '' 'Options of make run:' \
 	  '  DATA=<folder|stl>   catalogue: Shop-The-Look files, or tables (default: the generated look-book)' \
-	  '  BACKBONE=<name|file.keras>  any keras.applications model, or a backbone file (default: ResNet50)' \
+	  '  BACKBONE=<name|file.keras>  a keras.applications model with a map of 14 x 14, or a backbone file (default: ResNet50)' \
 	  '  ROOT=<folder>       where everything is written (default: ./runs)' \
 	  '  RUN_DATE=YYYY-MM-DD the partition to write (default: today, UTC)' \
 	  '  PRESET=<preset>     the model (default: paper)' \

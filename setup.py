@@ -1,4 +1,4 @@
-"""Package definition; Beam ships the same file to its workers (``--setup_file``)."""
+"""Package definition, for the environment here and for the images of `infra/docker`."""
 
 from setuptools import find_packages, setup
 

@@ -8,6 +8,7 @@
     {root}/models/<run_id>/…              model, metrics, gate verdict
     {root}/models/<run_id>/serving/…      what works without the root, once exported
     {root}/models/champion.json           pointer to the promoted model
+    {root}/comparisons/<id>/…             what `trainer.compare` found
     {root}/rankings/<version>/…           Parquet
     {root}/warehouse.duckdb               the published tables, locally
     {root}/reports/<run_date>/index.html
@@ -77,7 +78,11 @@ class Receipt:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Root:
-    """The storage root; every path of the system is made here."""
+    """The storage root, and where stages find what others have left.
+
+    Files inside of those folders are named by whoever writes them, and so are folders
+    that one job alone knows, such as `comparisons`.
+    """
 
     path: epath.Path
 

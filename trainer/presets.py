@@ -44,7 +44,7 @@ ARTICLE = TrainConfig(
     loss=LossConfig(reduction=Reduction.SUM, positive_key=True, cold_negatives=True),
     batch_size=16,
 )
-"""The published re-implementation (see DESIGN), faults and all, to be compared with.
+"""A published re-implementation (docs/training.md), faults and all, to compare with.
 
 A scene is cut into 4 × 4 parts, each a picture of 224 × 224 to the backbone; f_i and
 l̂_i come of the whole conv4 map of a part, l̂_p of the product's, each laid flat;
