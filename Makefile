@@ -119,7 +119,7 @@ LOCK_IMAGE = $(UV) pip compile --constraints requirements.lock --python-version 
 .PHONY: lock-jobs lock-trainer lock-airflow
 lock-jobs lock-trainer lock-airflow: $(UV)
 	@case $@ in \
-	  lock-jobs) what="setup.py --extra gcp" ;; \
+	  lock-jobs) what="setup.py --extra gcp --extra index" ;; \
 	  lock-trainer) what="setup.py --extra gcp --extra gpu" ;; \
 	  lock-airflow) what="infra/docker/airflow.in" ;; \
 	esac && $(LOCK_IMAGE) $$what --output-file infra/docker/$(@:lock-%=%).txt

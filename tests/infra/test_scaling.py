@@ -56,7 +56,7 @@ def test_first_night_of_a_hundred_thousand_each_as_worked_by_hand() -> None:
     assert features.kept_bytes == 100_000 * 104_448 + 100_000 * 4_096
     assert found["train"].core_s == pytest.approx(86_000 * 0.8 * 40 / 259)
     rank = found["rank_catalog"]
-    assert rank.core_s == pytest.approx(1e10 / 254e6)
+    assert rank.core_s == pytest.approx(1e10 / 318.5e6)
     assert rank.shuffle_bytes == 1_000_000 * 20 * 8  # one unit a query
     assert rank.memory_bytes == 200_000 * 200 + 1_000_000 * 8
     publish = found["publish"]
