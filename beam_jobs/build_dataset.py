@@ -124,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
     meter = Meter()
     catalog = read_catalog(catalog_options.catalog, catalog_options.domain)
+    _require_one_domain(root, catalog.domain)
     sources = find_sources(root, catalog)
     described = _described(sources, rules, champion)
     version = f"{catalog.domain}-{digest(described)}"
@@ -161,6 +162,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         ),
     )
     log.info("data set %s: %s", version, manifest["counts"])
+
+
+def _require_one_domain(root: Root, domain: str) -> None:
+    """Refuse a domain beside another one: a root has one champion and one run a date.
+
+    Raises:
+        InputError: the root has data sets of another domain.
+    """
+    names = (
+        [path.name for path in root.datasets.iterdir()]
+        if root.datasets.exists()
+        else []
+    )
+    # Versions are named after their domain, see `main`.
+    others = {name.rpartition("-")[0] for name in names} - {domain}
+    if others:
+        raise InputError(
+            f"--domain {domain}: {root.path} has data sets of {min(others)}, and its "
+            f"nights would replace {domain}'s champion and dates; give {domain} a "
+            "--root of its own"
+        )
 
 
 def _rules(options: BuildDatasetOptions) -> DatasetRules:

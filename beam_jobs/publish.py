@@ -24,6 +24,7 @@ from beam_jobs.publishing.approval import (
     withdraw_request,
     write_request,
 )
+from beam_jobs.publishing.domains import require_one_domain
 from beam_jobs.publishing.image_loads import image_status_load
 from beam_jobs.publishing.loads import (
     attention_load,
@@ -75,8 +76,8 @@ def publish(
 
     Raises:
         InputError: an earlier stage has not run, its output does not fit a table's
-            definition, a check failed, the warehouse is in use, or a person is asked
-            about the date or has rejected it.
+            definition, a check failed, the warehouse is in use or has the date of
+            another domain, or a person is asked about the date or has rejected it.
     """
     meter = Meter()
     if not stage_only:
@@ -85,6 +86,7 @@ def publish(
     warehouse = absolute_address(warehouse)
     address = address_of(root, warehouse)
     with open_target(address) as target:
+        require_one_domain(target, root, run_date)
         if stage_only:
             withdraw_request(root, run_date)
         staged = [

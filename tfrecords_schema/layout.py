@@ -98,9 +98,14 @@ class Root:
         """Segments of fetched pictures."""
         return self.path / "images"
 
+    @property
+    def datasets(self) -> epath.Path:
+        """All data set versions."""
+        return self.path / "datasets"
+
     def dataset(self, version: str) -> epath.Path:
         """One data set version."""
-        return self.path / "datasets" / version
+        return self.datasets / version
 
     def backbone(self, fingerprint: str) -> epath.Path:
         """One frozen backbone."""

@@ -128,7 +128,13 @@ def write_catalog_images(
     dataset_tables.write_table(path, rows, dataset_tables.CATALOG_IMAGES)
 
 
-def write_dataset(root: Root, run_date: datetime.date, version: str = "d1") -> None:
+def write_dataset(
+    root: Root,
+    run_date: datetime.date,
+    version: str = "d1",
+    *,
+    domain: str = "fashion",
+) -> None:
     """Statistics of two records and three rejections."""
     folder = root.dataset(version)
     triplet = TripletRecord(
@@ -160,7 +166,7 @@ def write_dataset(root: Root, run_date: datetime.date, version: str = "d1") -> N
     dataset_tables.write_table(
         folder / "rejections.parquet", rejections, dataset_tables.REJECTIONS
     )
-    outputs = {"dataset": version, "domain": "fashion"}
+    outputs = {"dataset": version, "domain": domain}
     receipt = Receipt(Stage.BUILD_DATASET, outputs, {"pairs": 2}, 1.5, notes=())
     root.write_receipt(run_date, receipt)
 

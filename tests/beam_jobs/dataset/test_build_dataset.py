@@ -567,3 +567,13 @@ def test_rules_without_a_train_pair_are_an_input_error_and_leave_nothing(
     assert "--min_crop_area" in str(raised.value)
     assert list((root / "datasets").iterdir()) == [dataset]
     assert files_of(dataset) == before
+
+
+def test_domain_beside_another_one_is_refused(
+    images: Path, catalog: Path, tmp_path: Path
+) -> None:
+    root = Path(shutil.copytree(images, tmp_path / "root"))
+    Root.of(str(root)).dataset("home-0123456789ab").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"--domain fashion: .* data sets of home"):
+        build(root, catalog)
+    assert not (root / "runs").exists()

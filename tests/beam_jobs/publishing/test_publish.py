@@ -24,6 +24,7 @@ from run_outputs import (
     leave_receipt,
     status,
     write_catalog_images,
+    write_dataset,
     write_metrics,
     write_rankings,
     write_run,
@@ -493,3 +494,20 @@ def test_publish_into_a_table_of_another_kind_is_refused(
     with pytest.raises(InputError, match=r"offers\.csv is no DuckDB file"):
         publish.publish(root, TUESDAY, warehouse=str(offers))
     assert offers.read_text() == "product_id,price\nshoe-a,10\n"
+
+
+@pytest.mark.parametrize("options", [(), ("--stage_only",)])
+def test_date_of_another_domain_is_not_replaced(
+    root: Root, options: tuple[str, ...]
+) -> None:
+    write_run(root, TUESDAY)
+    run(root)
+    before = content(root)
+    write_dataset(root, TUESDAY, "d2", domain="home")
+    with pytest.raises(InputError, match=r"domain fashion, which .* of home would"):
+        publish.main(
+            ["--root", str(root.path), "--run_date", TUESDAY.isoformat(), *options]
+        )
+    assert content(root) == before
+    write_run(root, MONDAY)  # other dates are none of its business
+    run(root, MONDAY)
