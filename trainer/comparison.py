@@ -12,6 +12,7 @@ from tfrecords_schema.hashing import stable_hash
 from tfrecords_schema.layout import Root
 from trainer import scorers
 from trainer.bootstrap import DEFAULT_RESAMPLES, bootstrap_means
+from trainer.controls import MUST_SHOW, control_scorers
 from trainer.eval_set import CategoryTask, category_task, load_eval_set, read_pairs
 from trainer.export import load_model
 from trainer.features import FeatureReader
@@ -21,9 +22,9 @@ from trainer.scene_features import RecentScenes
 from trainer.scorers import DistanceBlock, Scorer, checked_distances
 from trainer.source import Source
 from trainer.variants import REFERENCE, Group
-from trainer.vectors import open_vectors
+from trainer.vectors import needs_pictures, open_vectors
 
-BASELINE_GROUP = "baseline"
+BASELINE_GROUP, CONTROL_GROUP = "baseline", "control"
 NEGATIVES = 10
 SEED = 0
 SHOWN = ("binary_accuracy", "auc", "fitb_4", "recall_at_10", "mrr")
@@ -55,7 +56,7 @@ class Results:
     """What was measured.
 
     Attributes:
-        of_model: run id or baseline → [n_pairs, len(METRICS)] float64.
+        of_model: run id, baseline or control → [n_pairs, len(METRICS)] float64.
         groups: [n_pairs] scene group of each pair.
     """
 
@@ -94,15 +95,15 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Row:
-    """A variant, or a baseline, over all its seeds.
+    """A variant, a baseline or a control of a preset, over all its seeds.
 
     Attributes:
         variant: its name.
         group: which question it answers.
-        run_ids: of its models, by seed; none of a baseline.
+        run_ids: of its models, by seed; none of a baseline and a control.
         figures: metric → its figure.
         difference: of binary accuracy to the reference, on the same pairs.
-        parameters: weights; 0 of a baseline.
+        parameters: weights; 0 of a baseline and a control.
         cpu_s: processor seconds of a training, mean over the seeds of which they are
             known; None where of none.
     """
@@ -119,7 +120,9 @@ class Row:
 def measure(
     root: Root, source: Source, entries: Sequence[Entry], *, split: Split
 ) -> Results:
-    """Score all models and the baselines on a split, category after category.
+    """Score all models, the baselines and the presets' controls on a split.
+
+    Category after category, as an evaluation does.
 
     Args:
         root: storage root.
@@ -137,9 +140,13 @@ def measure(
         scorers.CosineScorer(scenes),
         fit_linear(read_pairs(dataset, Split.TRAIN), features, scenes),
     ]
-    for run_id in dict.fromkeys(entry.run_id for entry in entries):
-        vectors = open_vectors(root, load_model(root.model(run_id)), scenes)
-        scored.append(scorers.ModelScorer(run_id, vectors))
+    for entry in {entry.run_id: entry for entry in entries}.values():
+        model = load_model(root.model(entry.run_id))
+        scorer = scorers.ModelScorer(entry.run_id, open_vectors(root, model, scenes))
+        scored.append(scorer)
+        # Of cells of pictures the controls would be the backbone's work once more.
+        if entry.group is Group.PRESET and not needs_pictures(model.manifest):
+            scored += control_scorers(scorer, split, seed=SEED)
     parts: dict[str, list[np.ndarray]] = {scorer.name: [] for scorer in scored}
     for category in eval_set.pairs:
         task = category_task(
@@ -163,7 +170,7 @@ def _metrics(
 
 
 def summarise(entries: Sequence[Entry], results: Results) -> list[Row]:
-    """One row a variant, in the order of the entries, and then the baselines."""
+    """One row a variant, in the order of the entries, then baselines and controls."""
     of_variant: dict[str, list[Entry]] = {}
     for entry in entries:
         of_variant.setdefault(entry.variant, []).append(entry)
@@ -182,16 +189,24 @@ def summarise(entries: Sequence[Entry], results: Results) -> list[Row]:
                 cpu_s=_mean_cost(own),
             )
         )
-    trained = {entry.run_id for entry in entries}
-    for name, metrics in results.of_model.items():
-        if name not in trained:
+    controls = {
+        f"{name}{suffix}": [f"{entry.run_id}{suffix}" for entry in own]
+        for suffix in MUST_SHOW
+        for name, own in of_variant.items()
+        if f"{own[0].run_id}{suffix}" in results.of_model
+    }
+    known = {entry.run_id for entry in entries}.union(*controls.values())
+    baselines = {name: [name] for name in results.of_model if name not in known}
+    for group, found in ((BASELINE_GROUP, baselines), (CONTROL_GROUP, controls)):
+        for name, measured in found.items():
+            values = np.array([results.of_model[key] for key in measured])
             rows.append(
                 Row(
                     variant=name,
-                    group=BASELINE_GROUP,
+                    group=group,
                     run_ids=(),
-                    figures=_figures(metrics[None], results.groups),
-                    difference=_difference(metrics[None], reference, results.groups),
+                    figures=_figures(values, results.groups),
+                    difference=_difference(values, reference, results.groups),
                     parameters=0,
                     cpu_s=None,
                 )

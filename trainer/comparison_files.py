@@ -12,6 +12,7 @@ _TITLES = {
     "loss": "Other negatives and losses",
     "closed_form": "The steps of the closed form",
     "baseline": "Baselines",
+    "control": "Controls",
 }
 _ROW_PX, _NAME_PX, _PLOT_PX, _VALUE_PX, _MARGIN_PX = 22, 190, 420, 150, 12
 _TICK = 0.05

@@ -12,17 +12,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_root import DATE
-from test_training import make_root
+from small_root import BACKBONE, DATASET, DATE, write_segment
+from test_training import make_root, pooled, regions
 
+from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
+from tfrecords_schema.records import FeatureRecord, encode_feature
 from trainer import compare, preparation, training
-from trainer.comparison import Entry, Results, summarise
+from trainer.comparison import NEGATIVES, SEED, Entry, Results, summarise
 from trainer.comparison_files import draw_chart, write_table
 from trainer.config import Method
+from trainer.eval_set import load_eval_set
+from trainer.lineup import open_lineup
 from trainer.metrics import METRICS
 from trainer.preparation import Tables
+from trainer.scene_features import SceneView
+from trainer.scoring import score
 from trainer.training import train_model
 from trainer.variants import VARIANTS, Group, choose_variants
 
@@ -36,14 +42,38 @@ def run(root: Root, *options: str) -> list[Path]:
     return sorted(Path(root.path / "comparisons").iterdir())
 
 
+def controls(name: str) -> list[str]:
+    """Of the test split."""
+    return [f"{name}{end}" for end in ("_uncropped", "_blanked", "_shuffled_products")]
+
+
 def figures(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / compare.FIGURES_FILE).read_text())
     return found
 
 
+def with_views(root: Root) -> Root:
+    """With the features of whole and of blanked scenes, which the controls look at."""
+    pairs = load_eval_set(root.dataset(DATASET), Split.TEST).all_pairs()
+    records = {
+        pair.scene_key(view): FeatureRecord(
+            pair.scene_key(view),
+            pooled(f"{view}-{pair.scene_id}"),
+            regions(f"{view}-{pair.scene_id}"),
+        )
+        for pair in pairs
+        for view in (SceneView.WHOLE, SceneView.BLANKED)
+    }
+    write_segment(
+        root.feature_store(BACKBONE),
+        {key: encode_feature(record) for key, record in records.items()},
+    )
+    return root
+
+
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Root:
-    return make_root(tmp_path_factory.mktemp("compared"), SPLITS)
+    return with_views(make_root(tmp_path_factory.mktemp("compared"), SPLITS))
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +90,37 @@ def test_every_variant_is_trained_with_every_seed_and_closed_forms_once(
     assert trained == {
         **{"paper": 2, "plain_distance": 2, "best": 1},
         **{"random": 0, "popularity": 0, "backbone_cosine": 0, "linear": 0},
+        **dict.fromkeys(controls("paper") + controls("best"), 0),
     }
     run_ids = [run_id for row in rows.values() for run_id in row["run_ids"]]
     assert (
         len(run_ids) == len(set(run_ids)) == len(list((root.path / "models").iterdir()))
     )
     assert rows["random"]["figures"]["binary_accuracy"]["value"] == 0.5
+
+
+def test_controls_are_those_of_an_evaluation_of_the_same_model(
+    root: Root, folder: Path
+) -> None:
+    rows = {row["variant"]: row for row in figures(folder)["rows"]}
+    (run_id,) = rows["best"]["run_ids"]
+    scores = score(
+        open_lineup(
+            root,
+            {"model": run_id, "dataset": DATASET, "features": BACKBONE},
+            split=Split.TEST,
+            seed=SEED,
+            measured={},
+        ),
+        negatives=NEGATIVES,
+        seed=SEED,
+    )
+    column = METRICS.index("binary_accuracy")
+    for name in controls("best"):
+        assert rows[name]["group"] == "control"
+        assert rows[name]["figures"]["binary_accuracy"]["value"] == pytest.approx(
+            float(np.mean(scores.results[name][:, column])), abs=1e-6
+        )
 
 
 def test_second_comparison_trains_nothing_and_writes_the_same(
@@ -173,6 +228,8 @@ def summary() -> dict[str, Any]:
             "p1": metrics_of([0.0, 0.0, 1.0, 0.5]),
             "q0": metrics_of([1.0, 1.0, 1.0, 0.5]),
             "random": metrics_of([0.5] * 4),
+            "p0_uncropped": metrics_of([1.0] * 4),
+            "p1_uncropped": metrics_of([1.0, 1.0, 0.0, 1.0]),
         },
         np.array(["g1", "g1", "g2", "g2"]),
     )
@@ -194,6 +251,11 @@ def test_figures_are_means_over_pairs_and_seeds_worked_by_hand() -> None:
     assert (difference.low, difference.high) == (0.125, 0.75)
     assert rows["random"].difference.value == 0.0625
     assert (rows["random"].run_ids, rows["random"].parameters) == ((), 0)
+    control = rows["paper_uncropped"]
+    assert (control.group, control.run_ids) == ("control", ())
+    accuracy = control.figures["binary_accuracy"]
+    assert (accuracy.value, accuracy.least, accuracy.most) == (0.875, 0.75, 1.0)
+    assert set(rows) == {"paper", "q", "random", "paper_uncropped"}
 
 
 def document() -> dict[str, Any]:
@@ -262,7 +324,7 @@ def test_training_leaves_nothing_of_its_features_in_memory(
         return tables
 
     monkeypatch.setattr(training, "read_tables", read_tables)
-    run(make_root(tmp_path, SPLITS), "--variants=siamese", "--seeds=1")
+    run(with_views(make_root(tmp_path, SPLITS)), "--variants=siamese", "--seeds=1")
     gc.collect()
     assert len(read) == 4
     assert [reference() for reference in read] == [None] * 4
