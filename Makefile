@@ -90,7 +90,7 @@ test-airflow: $(VENV)/.ready ## Run the DAGs on a real Airflow with failures inj
 	@$(BIN)/python -m pytest -n0 -m standalone tests/standalone
 
 .PHONY: faults
-faults: $(VENV)/.ready ## Kill every job at ten moments, fuzz pictures, play bad hosts (20 minutes)
+faults: $(VENV)/.ready ## Kill jobs up to the features at ten moments, fuzz pictures, play bad hosts (20 minutes)
 	@KILL_MOMENTS=10 $(BIN)/python -m pytest tests/faults
 	@$(BIN)/python -m tests.faults.fetch_table
 

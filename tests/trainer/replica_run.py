@@ -1,16 +1,19 @@
 """Train the planted table somewhere and save weights and figures; run as a program.
 
-python replica_run.py one|mirrored|hosts OUT.npz [root=FOLDER] [field=value ...]
+python replica_run.py one|mirrored|hosts OUT.npz [field=value ...] [OUT.npz ...]
 
-With a root its pictures are trained on instead of the planted table.
+Each OUT.npz begins a training of its own, all in this one process. With root=FOLDER in
+the place of a field its pictures are trained on instead of the planted table.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -45,17 +48,27 @@ SIZES = (
 )
 
 
-def main(where: str, out: str, *changes: str) -> None:
-    """Train, and save from the process that writes for all."""
+def main(where: str, *arguments: str) -> None:
+    """Train all that is asked for."""
     if where == Where.MIRRORED:
         (cpu,) = tf.config.list_physical_devices("CPU")
         halves = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, halves)
     strategy = make_strategy(Where(where))
-    keras.utils.set_random_seed(0)
     tf.config.experimental.enable_op_determinism()
+    begins = [n for n, argument in enumerate(arguments) if "=" not in argument]
+    for begin, end in itertools.pairwise([*begins, len(arguments)]):
+        out, *changes = arguments[begin:end]
+        train_to(out, changes, strategy)
+
+
+def train_to(
+    out: str, changes: Sequence[str], strategy: tf.distribute.Strategy
+) -> None:
+    """Train, and save from the process that writes for all."""
+    keras.utils.set_random_seed(0)
     root = next((c.removeprefix("root=") for c in changes if c[:5] == "root="), None)
-    changes = tuple(change for change in changes if change[:5] != "root=")
+    changes = [change for change in changes if change[:5] != "root="]
     config = with_changes(TrainConfig(), [*SIZES, *changes])
     if root:
         model, tables = from_pictures(Root.of(root), config, strategy)

@@ -14,12 +14,28 @@ import numpy as np
 import pytest
 from picture_world import VARIED, make_root
 from tiny_backbone import tiny_backbone
+from training_world import planted_table
+
+from trainer.batches import Batches
+from trainer.config import TrainConfig
+from trainer.config_fields import with_changes
 
 HERE = Path(__file__).parent
 TIMEOUT_S = 300
 IN_BATCH = ("loss.negatives=batch", "loss.objective=softmax")
 CLIPPED = ("optimizer.clip_norm=0.1", "loss.mined_per_pair=2", "optimizer.average=0.9")
 BY_PRODUCT = ("model.attention=product", "model.squared=false", "same_category=4")
+# Runs of five of a category in parts of eight: negatives of some are the other's.
+ONLINE = ("loss.negatives=batch", "loss.margin=1", "same_category=5")
+CONFIGS: dict[str, tuple[str, ...]] = {
+    "plain": (),
+    "clipped": CLIPPED,
+    "by_product": BY_PRODUCT,
+    "online": ONLINE,
+    "online_semi_hard": (*ONLINE, "loss.pick=semi_hard"),
+    "online_hardest": (*ONLINE, "loss.pick=hardest"),
+    "online_softmax": (*IN_BATCH, "same_category=5"),
+}
 
 
 class Trained(NamedTuple):
@@ -33,16 +49,24 @@ class Trained(NamedTuple):
 def start(
     where: str, out: Path, changes: tuple[str, ...], **environment: str
 ) -> subprocess.Popen[bytes]:
+    return start_all(where, {out: changes}, **environment)
+
+
+def start_all(
+    where: str, runs: dict[Path, tuple[str, ...]], **environment: str
+) -> subprocess.Popen[bytes]:
+    """One process that trains one configuration after the other."""
     paths = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
+    arguments = [part for out, changes in runs.items() for part in (str(out), *changes)]
     return subprocess.Popen(
-        [sys.executable, str(HERE / "replica_run.py"), where, str(out), *changes],
+        [sys.executable, str(HERE / "replica_run.py"), where, *arguments],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), **environment},
         stderr=subprocess.PIPE,
     )
 
 
-def finish(process: subprocess.Popen[bytes]) -> None:
-    _, errors = process.communicate(timeout=TIMEOUT_S)
+def finish(process: subprocess.Popen[bytes], *, runs: int = 1) -> None:
+    _, errors = process.communicate(timeout=TIMEOUT_S * runs)
     assert process.returncode == 0, errors.decode()[-3000:]
 
 
@@ -91,17 +115,40 @@ def assert_same(found: Trained, expected: Trained) -> None:
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-@pytest.mark.parametrize("changes", [(), CLIPPED, BY_PRODUCT])
-def test_two_devices_train_what_one_trains(
-    changes: tuple[str, ...], tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def by_devices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders of what one device and two trained, by configuration."""
+    folders = {where: tmp_path_factory.mktemp(where) for where in ("one", "mirrored")}
     both = [
-        start("one", tmp_path / "one.npz", changes),
-        start("mirrored", tmp_path / "two.npz", changes),
+        start_all(where, {folder / f"{n}.npz": c for n, c in CONFIGS.items()})
+        for where, folder in folders.items()
     ]
     for process in both:
-        finish(process)
-    assert_same(trained(tmp_path / "two.npz"), trained(tmp_path / "one.npz"))
+        finish(process, runs=len(CONFIGS))
+    return folders
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_two_devices_train_what_one_trains(
+    by_devices: dict[str, Path], name: str
+) -> None:
+    one, two = (by_devices[where] / f"{name}.npz" for where in ("one", "mirrored"))
+    assert_same(trained(two), trained(one))
+
+
+def test_replicas_of_online_negatives_have_masks_of_different_sizes() -> None:
+    """So that what the test above compares is not the same on both."""
+    config = with_changes(TrainConfig(), ["batch_size=16", *ONLINE])
+    batches = Batches(planted_table(0), config, replicas=2)
+    *_, own, allowed = batches.part(0, 0)
+    *_, others_own, others_allowed = batches.part(0, 1)
+    assert allowed.shape == others_allowed.shape == (8, 32)
+    assert allowed.sum() != others_allowed.sum()
+    # Of each there are negatives in the other's half, and none is its own product.
+    assert allowed[:, 16:].any()
+    assert others_allowed[:, :16].any()
+    assert not allowed[np.arange(8), own].any()
+    assert not others_allowed[np.arange(8), others_own].any()
 
 
 def test_two_devices_train_on_pictures_what_one_trains(tmp_path: Path) -> None:
