@@ -74,7 +74,7 @@ def _line(row: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     accuracy = found["binary_accuracy"]
     cells = [
         _name(row, figures),
-        f"{accuracy['value']:.3f} {_interval(accuracy)}{_seeds(row, accuracy)}",
+        f"{accuracy['value']:.3f} {_interval(accuracy)}{_seeds(accuracy)}",
         f"{row['difference']['value']:+.3f} {_interval(row['difference'], sign='+')}",
         *(f"{found[m]['value']:.3f}" for m in ("auc", "fitb_4", "recall_at_10", "mrr")),
         _count(row["parameters"]),
@@ -87,8 +87,8 @@ def _interval(figure: Mapping[str, float], *, sign: str = "") -> str:
     return f"[{figure['low']:{sign}.3f}, {figure['high']:{sign}.3f}]"
 
 
-def _seeds(row: Mapping[str, Any], figure: Mapping[str, float]) -> str:
-    if len(row["run_ids"]) < 2:
+def _seeds(figure: Mapping[str, float]) -> str:
+    if figure["least"] == figure["most"]:
         return ""
     return f" ({figure['least']:.3f}-{figure['most']:.3f})"
 

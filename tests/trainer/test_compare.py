@@ -272,7 +272,9 @@ def test_table_has_a_line_for_every_row_and_says_how_it_was_made() -> None:
     table = write_table(document())
     assert "For all variants whose method uses it: `max_epochs=2`." in table
     assert "| paper | 0.438 [0.250, 0.625] (0.375-0.500) |" in table
-    assert "| q | 0.875 " in table
+    assert "| q | 0.875 [0.750, 1.000] | +0.438" in table
+    assert "**Controls**" in table
+    assert "| paper_uncropped | 0.875 [0.750, 1.000] (0.750-1.000) |" in table
     assert "+0.438 [+0.125, +0.750]" in table
     assert "No `grid_14`: the features' regions are 2 × 2." in table
     assert "4 pairs of the test split in 2 scene groups" in table
