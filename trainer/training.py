@@ -18,6 +18,7 @@ from tfrecords_schema import storage
 from tfrecords_schema.codes import Split
 from tfrecords_schema.layout import Root
 from trainer.backbone_form import MODEL_FILE as BACKBONE_FILE
+from trainer.backend import check_backend
 from trainer.batches import check_shares
 from trainer.closed_form import fit_model
 from trainer.config import Method, TrainConfig
@@ -85,7 +86,12 @@ def train_model(
         preset: that the configuration departs from.
         config: how.
         where: on which devices.
+
+    Raises:
+        InputError: Keras runs on a backend that the method is not written for.
     """
+    if config.method is Method.GRADIENT:
+        check_backend(keras.backend.backend())
     provenance = provenance_of(preset, config, source)
     run_id = run_id_of(source.run_date, provenance)
     folder = root.model(run_id)
