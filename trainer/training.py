@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import tempfile
@@ -97,6 +98,7 @@ def train_model(
     folder = root.model(run_id)
     if storage.is_complete(folder):
         log.info("model %s is complete already", run_id)
+        _remove_checkpoints(folder)  # a kill may have come before
         return Trained(run_id, reused=True, is_writer=True)
     provenance |= {
         "run_id": run_id,
@@ -275,4 +277,11 @@ def _write_model(
         "weights_sha256": weights_digest(model),
     }
     storage.write_manifest(folder, manifest)
-    (folder / CHECKPOINTS).rmtree(missing_ok=True)
+    _remove_checkpoints(folder)
+
+
+def _remove_checkpoints(folder: epath.Path) -> None:
+    """Remove what nobody goes on from any more."""
+    # Several hosts may come upon a complete model at once.
+    with contextlib.suppress(FileNotFoundError):
+        (folder / CHECKPOINTS).rmtree(missing_ok=True)
