@@ -172,7 +172,7 @@ class _Run:
             result.validation_loss,
             result.validation_binary_accuracy,
         )
-        check_collapse(state.results)
+        check_collapse(state.results, self._config.loss)
 
     def _train_epoch(self) -> None:
         per_epoch = self._batches.steps_per_epoch

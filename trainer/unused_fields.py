@@ -88,6 +88,8 @@ def _idle(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     model, loss = config.model, config.loss
     scale = "margin" if loss.objective is Objective.SOFTMAX else "temperature"
     yield f"loss.objective={loss.objective}", (f"loss.{scale}",)
+    if not loss.can_pick:
+        yield f"loss.mined_per_pair={loss.mined_per_pair}", ("loss.pick",)
     if model.distance is Distance.GLOBAL:
         names = ("attention", "near_regions", "local_units", "key_units", "grid")
         unseen = (*(f"model.{n}" for n in names), "loss.positive_key")

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tfrecords_schema.errors import InputError
-from trainer.config import LossConfig, Objective
+from trainer.config import LossConfig, Objective, Pick
 from trainer.train_state import EpochResult
 
 _PATIENCE = 3
@@ -20,6 +20,15 @@ _BLOWN_UP = 3.0
 
 ROLL_BACKS = 3
 """After each the learning rate is half of what it was: then an eighth."""
+
+_SEE_FEATURES = "see whether the features say anything: the baseline backbone_cosine"
+
+_EASIER = {
+    Pick.HARDEST: "take easier negatives: --set loss.pick=semi_hard or loss.pick=all",
+    Pick.SEMI_HARD: "take easier negatives: --set loss.pick=all",
+    Pick.ALL: _SEE_FEATURES,
+}
+"""What else to try where products have become one, by the negatives that counted."""
 
 
 class DivergedError(InputError):
@@ -66,8 +75,12 @@ def blind_loss(config: LossConfig, n_negatives: float) -> float:
     return config.margin
 
 
-def check_collapse(results: Sequence[EpochResult]) -> None:
+def check_collapse(results: Sequence[EpochResult], config: LossConfig) -> None:
     """Look at the figures of the last epochs.
+
+    Args:
+        results: of all epochs.
+        config: which loss they were trained with.
 
     Raises:
         InputError: the embedding has collapsed.
@@ -80,12 +93,12 @@ def check_collapse(results: Sequence[EpochResult]) -> None:
             f"the embedding has collapsed: the mean cosine of two products is "
             f"{last[-1].mean_cosine:.4f} in epoch {last[-1].epoch}, above "
             f"{_COLLAPSED_COSINE} for {_PATIENCE} epochs. Lower --learning_rate, or "
-            "take easier negatives: --set loss.pick=semi_hard or loss.pick=all"
+            f"{_EASIER[config.pick]}"
         )
     if all(result.at_margin > _COLLAPSED_SHARE for result in last):
         raise InputError(
             f"the model tells nothing apart: {last[-1].at_margin:.1%} of validation "
             f"pairs have the loss of equal distances in epoch {last[-1].epoch}, above "
             f"{_COLLAPSED_SHARE:.0%} for {_PATIENCE} epochs. Raise --learning_rate, or "
-            "see whether the features say anything: the baseline backbone_cosine"
+            f"{_SEE_FEATURES}"
         )

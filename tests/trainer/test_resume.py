@@ -324,5 +324,7 @@ def test_model_that_tells_nothing_apart_ends_with_what_to_change(
         return dataclasses.replace(make(**fields), mean_cosine=0.999)
 
     monkeypatch.setattr(loop, "EpochResult", collapsed)
-    with pytest.raises(InputError, match=r"collapsed.*0\.9990 in epoch 3.*semi_hard"):
+    with pytest.raises(
+        InputError, match=r"collapsed.*0\.9990 in epoch 3.*Lower --learning_rate"
+    ):
         run(tmp_path)
