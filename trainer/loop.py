@@ -122,11 +122,16 @@ class _Run:
         self._blind = _blind(config, tables["train"])
 
     def go_on(self) -> None:
-        """Take up a run that was killed, if there is one."""
+        """Take up a run that was killed, if there is one.
+
+        Raises:
+            InputError: it had collapsed.
+        """
         latest = tf.train.latest_checkpoint(self._places.restore)
         if latest:
             self.state.restore(latest)
             log.info("going on after step %d", self.state.step)
+            check_collapse(self.state.results, self._config.loss)
         else:
             self._manager.save()  # something to go back to
         if self._places.telemetry:

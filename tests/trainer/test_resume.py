@@ -315,16 +315,41 @@ def test_loss_that_stays_too_large_ends_with_what_to_change(
         run(tmp_path)
 
 
+def collapsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every epoch look as if all products had become one."""
+    make = EpochResult
+
+    def alike(**fields: Any) -> EpochResult:
+        return dataclasses.replace(make(**fields), mean_cosine=0.999)
+
+    monkeypatch.setattr(loop, "EpochResult", alike)
+
+
 def test_model_that_tells_nothing_apart_ends_with_what_to_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = EpochResult
-
-    def collapsed(**fields: Any) -> EpochResult:
-        return dataclasses.replace(make(**fields), mean_cosine=0.999)
-
-    monkeypatch.setattr(loop, "EpochResult", collapsed)
+    collapsed(monkeypatch)
     with pytest.raises(
         InputError, match=r"collapsed.*0\.9990 in epoch 3.*Lower --learning_rate"
     ):
         run(tmp_path)
+
+
+@pytest.mark.parametrize("max_epochs", [3, 4])
+def test_collapsed_run_that_is_started_again_fails_again_before_any_step(
+    max_epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = f"max_epochs={max_epochs}"
+    with monkeypatch.context() as patch:
+        collapsed(patch)
+        with pytest.raises(InputError) as first:
+            run(tmp_path, change)
+
+    def refuse(number: int, loss: Any) -> Any:
+        raise AssertionError("a collapsed model was trained on")
+
+    step_that(monkeypatch, refuse)
+    for _ in range(2):
+        with pytest.raises(InputError) as again:
+            run(tmp_path, change)
+        assert str(again.value) == str(first.value)
