@@ -117,7 +117,7 @@ class _Run:
             tables["train"], config, replicas=strategy.num_replicas_in_sync
         )
         self._step: Step = make_step(model, self._optimizer, config, strategy)
-        self.state = TrainState(model, self._optimizer)
+        self.state = TrainState(model, self._optimizer, config)
         self._manager = self.state.checkpoints(places.save)
         self._blind = _blind(config, tables["train"])
 
@@ -125,7 +125,7 @@ class _Run:
         """Take up a run that was killed, if there is one.
 
         Raises:
-            InputError: it had collapsed.
+            InputError: it had collapsed, or is of another configuration.
         """
         latest = tf.train.latest_checkpoint(self._places.restore)
         if latest:

@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecords_schema.errors import InputError
+from trainer.checkpoint_config import check_config, not_ours, to_text
+from trainer.config import TrainConfig
 from trainer.model import StyleModel
 from trainer.picture_model import PictureModel
 
@@ -49,15 +50,19 @@ class TrainState:
     """
 
     def __init__(
-        self, model: StyleModel | PictureModel, optimizer: keras.optimizers.Optimizer
+        self,
+        model: StyleModel | PictureModel,
+        optimizer: keras.optimizers.Optimizer,
+        config: TrainConfig,
     ) -> None:
         """Begin a run.
 
         Args:
             model: built.
             optimizer: built for it.
+            config: of the run; only such checkpoints are taken.
         """
-        self._model = model
+        self._model, self._config = model, config
         self._step = tf.Variable(0, dtype=tf.int64)
         self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
         self._factor = tf.Variable(1.0, dtype=tf.float64)
@@ -65,6 +70,7 @@ class TrainState:
         self._results = tf.Variable("[]")
         self._best = [tf.Variable(weight) for weight in model.get_weights()]
         self._checkpoint = tf.train.Checkpoint(
+            config=tf.Variable(to_text(config)),
             # The random states of dropout are among the model's variables.
             model=[variable.value for variable in model.variables],
             optimizer=[variable.value for variable in optimizer.variables],
@@ -140,16 +146,14 @@ class TrainState:
         """Go back, or on, to a checkpoint.
 
         Raises:
-            InputError: it is of another model or optimizer.
+            InputError: it is of another configuration or version, or is broken.
         """
+        check_config(path, self._config)
         try:
             status = self._checkpoint.restore(path)
             status.assert_existing_objects_matched().assert_consumed()
         except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
-            raise InputError(
-                f"checkpoint {path} is not of this configuration or version of the "
-                f"trainer, or is broken; remove its folder to begin anew: {error}"
-            ) from None
+            raise not_ours(path, error) from None
 
 
 def best_epoch(results: list[EpochResult]) -> int:
