@@ -69,11 +69,14 @@ class TrainState:
         self._roll_backs = tf.Variable(0, dtype=tf.int64)
         self._results = tf.Variable("[]")
         self._best = [tf.Variable(weight) for weight in model.get_weights()]
+        # The random states of dropout are among the model's variables.
+        of_model = [variable.value for variable in model.variables]
+        of_optimizer = [variable.value for variable in optimizer.variables]
+        self._learned = [v for v in of_model + of_optimizer if v.dtype.is_floating]
         self._checkpoint = tf.train.Checkpoint(
             config=tf.Variable(to_text(config)),
-            # The random states of dropout are among the model's variables.
-            model=[variable.value for variable in model.variables],
-            optimizer=[variable.value for variable in optimizer.variables],
+            model=of_model,
+            optimizer=of_optimizer,
             step=self._step,
             loss_sum=self._loss_sum,
             factor=self._factor,
@@ -99,6 +102,11 @@ class TrainState:
             total += loss
         self._loss_sum.assign(total)
         self._step.assign_add(len(losses))
+
+    def is_finite(self) -> bool:
+        """Whether all numbers of the model and the optimizer are finite."""
+        found = [tf.reduce_all(tf.math.is_finite(learned)) for learned in self._learned]
+        return bool(tf.reduce_all(found))
 
     @property
     def learning_rate_factor(self) -> float:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 from tfrecords_schema.errors import InputError
-from trainer.config import LossConfig, Objective, Pick
-from trainer.train_state import EpochResult
+from trainer.config import LossConfig, Negatives, Objective, Pick, TrainConfig
+from trainer.train_state import EpochResult, TrainState
+from trainer.validation import Validation
 
 _PATIENCE = 3
 """Epochs that a model may look collapsed: many do in the first."""
@@ -32,7 +34,7 @@ _EASIER = {
 
 
 class DivergedError(InputError):
-    """The loss is not a number, or far above that of knowing nothing."""
+    """Loss or weights are no numbers, or the loss is far above knowing nothing."""
 
 
 def check_finite(losses: Sequence[float], *, step: int) -> None:
@@ -48,6 +50,31 @@ def check_finite(losses: Sequence[float], *, step: int) -> None:
     for back, loss in enumerate(reversed(losses)):
         if not math.isfinite(loss):
             raise DivergedError(f"the loss is {loss} at step {step - back}")
+
+
+def check_state(state: TrainState) -> None:
+    """Look at what a checkpoint would keep: a loss is of the weights before its step.
+
+    Raises:
+        DivergedError: something in it is no number.
+    """
+    if not state.is_finite():
+        raise DivergedError(
+            f"weights or moments of the optimizer are no finite numbers after step "
+            f"{state.step}"
+        )
+
+
+def check_figures(figures: Validation, *, epoch: int) -> None:
+    """Look at the figures of a validation.
+
+    Raises:
+        DivergedError: one is no number.
+    """
+    for name, value in dataclasses.asdict(figures).items():
+        if not math.isfinite(value):
+            told = name.replace("_", " ")
+            raise DivergedError(f"the validation {told} is {value} in epoch {epoch}")
 
 
 def check_level(mean: float, blind: float, *, step: int) -> None:
@@ -68,11 +95,20 @@ def check_level(mean: float, blind: float, *, step: int) -> None:
         )
 
 
-def blind_loss(config: LossConfig, n_negatives: float) -> float:
-    """The loss where all distances are equal."""
-    if config.objective is Objective.SOFTMAX:
-        return math.log(1.0 + n_negatives)
-    return config.margin
+def blind_loss(config: TrainConfig, n_products: int) -> float:
+    """The loss where all distances are equal, with as many negatives as there can be.
+
+    Args:
+        config: of the training.
+        n_products: of the train split.
+    """
+    loss = config.loss
+    if loss.objective is not Objective.SOFTMAX:
+        return loss.margin
+    n_negatives = loss.mined_per_pair
+    if loss.negatives is Negatives.BATCH:
+        n_negatives = min(config.batch_size * (1 + n_negatives), n_products)
+    return math.log(1.0 + n_negatives)
 
 
 def check_collapse(results: Sequence[EpochResult], config: LossConfig) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tensorflow as tf
 from training_world import CATEGORIES, planted_table
@@ -92,3 +93,20 @@ def test_checkpoint_of_a_configuration_with_other_fields_is_refused(
     path = tf.train.Checkpoint(config=config).save(str(tmp_path / "ckpt"))
     with pytest.raises(InputError, match=r"version of the trainer.*depth"):
         state_of().restore(path)
+
+
+def test_state_is_finite_until_one_of_its_numbers_is_not() -> None:
+    config = with_changes(TrainConfig(), SIZES)
+    model = make_model(config, planted_table(0), CATEGORIES)
+    optimizer = make_optimizer(config, model)
+    optimizer.build(model.trainable_variables)
+    state = TrainState(model, optimizer, config)
+    assert state.is_finite()
+    for variable in (model.weights[-1], optimizer.variables[-1]):
+        own = np.array(variable)
+        spoilt = own.copy()
+        spoilt.flat[-1] = np.inf
+        variable.assign(spoilt)
+        assert not state.is_finite()
+        variable.assign(own)
+    assert state.is_finite()
