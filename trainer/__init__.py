@@ -13,7 +13,8 @@ Which module is of what; jobs, which `python -m trainer.<name>` runs, have a sta
     models           layers, pair_vectors, distances, embedding_model, model,
                      linear_model, picture_model
     training         task*, training, batches, losses, optimizers, schedule, steps,
-                     loop, train_state, validation, watchdogs, strategy
+                     loop, train_state, checkpoint_config, validation, watchdogs,
+                     strategy, backend
     in closed form   closed_form, linear_projection
     processes        launch*, worker_group, tied
     looking on       telemetry, validation_views, showcase, projector, heat

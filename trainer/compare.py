@@ -30,6 +30,7 @@ from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root, parse_run_date
 from trainer.backbone_form import GRID
+from trainer.backend import check_backend
 from trainer.comparison_files import draw_chart, write_table
 from trainer.config import TrainConfig
 from trainer.features import FeatureReader
@@ -62,6 +63,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Run from the command line."""
     configure_logging("compare", argv)
     arguments = _parser().parse_args(argv)
+    check_backend()  # of the reference, which is always among them
     if arguments.seeds < 1:
         raise InputError(f"--seeds {arguments.seeds} is less than 1")
     root, date = Root.of(arguments.root), parse_run_date(arguments.run_date)

@@ -209,6 +209,11 @@ class LossConfig:
                 "loss takes all negatives"
             )
 
+    @property
+    def can_pick(self) -> bool:
+        """Whether a pair has several negatives in a step, so that `pick` decides."""
+        return self.negatives is Negatives.BATCH or self.mined_per_pair > 1
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class OptimizerConfig:

@@ -86,6 +86,14 @@ def _parsed(hint: Any, value: str, change: str) -> Any:
         raise InputError(f"--set {change!r}: {value!r} is not {wanted}") from None
 
 
+def as_option(field: str) -> str:
+    """The option of `trainer.task` that sets a field, up to its `=`."""
+    own = ("batch_size", "max_epochs", "patience", "seed", "optimizer.learning_rate")
+    if field in own:
+        return f"--{field.rpartition('.')[2]}"
+    return f"--set {field}"
+
+
 def config_from_dict(fields: Mapping[str, Any]) -> TrainConfig:
     """The inverse of `dataclasses.asdict`.
 

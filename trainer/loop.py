@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import math
 import sys
 import time
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from trainer.batches import Batches
-from trainer.config import Negatives, TrainConfig
+from trainer.config import TrainConfig
 from trainer.model import StyleModel
 from trainer.optimizers import make_optimizer
 from trainer.pair_table import PairTable
@@ -29,14 +28,16 @@ from trainer.schedule import learning_rate
 from trainer.steps import Step, make_step
 from trainer.telemetry import Telemetry
 from trainer.train_state import EpochResult, TrainState, best_epoch
-from trainer.validation import validate
+from trainer.validation import Validation, validate
 from trainer.watchdogs import (
     ROLL_BACKS,
     DivergedError,
     blind_loss,
     check_collapse,
+    check_figures,
     check_finite,
     check_level,
+    check_state,
 )
 
 log = logging.getLogger(__name__)
@@ -117,16 +118,21 @@ class _Run:
             tables["train"], config, replicas=strategy.num_replicas_in_sync
         )
         self._step: Step = make_step(model, self._optimizer, config, strategy)
-        self.state = TrainState(model, self._optimizer)
+        self.state = TrainState(model, self._optimizer, config)
         self._manager = self.state.checkpoints(places.save)
-        self._blind = _blind(config, tables["train"])
+        self._blind = blind_loss(config, len(tables["train"].products))
 
     def go_on(self) -> None:
-        """Take up a run that was killed, if there is one."""
+        """Take up a run that was killed, if there is one.
+
+        Raises:
+            InputError: it had collapsed, or is of another configuration.
+        """
         latest = tf.train.latest_checkpoint(self._places.restore)
         if latest:
             self.state.restore(latest)
             log.info("going on after step %d", self.state.step)
+            check_collapse(self.state.results, self._config.loss)
         else:
             self._manager.save()  # something to go back to
         if self._places.telemetry:
@@ -147,15 +153,14 @@ class _Run:
         """Train to the end of an epoch, and see what that brought."""
         try:
             self._train_epoch()
+            figures, weights = self._validated()
         except DivergedError as error:
             self._roll_back(error)
             return
         state = self.state
-        loss = state.loss_sum / self._batches.steps_per_epoch
-        figures, weights = self._validated()
         result = EpochResult(
             epoch=len(state.results) + 1,
-            loss=loss,
+            loss=state.loss_sum / self._batches.steps_per_epoch,
             validation_loss=figures.loss,
             validation_binary_accuracy=figures.binary_accuracy,
             at_margin=figures.at_margin,
@@ -172,7 +177,7 @@ class _Run:
             result.validation_loss,
             result.validation_binary_accuracy,
         )
-        check_collapse(state.results)
+        check_collapse(state.results, self._config.loss)
 
     def _train_epoch(self) -> None:
         per_epoch = self._batches.steps_per_epoch
@@ -191,6 +196,8 @@ class _Run:
             if number % WINDOW == 0 or number == stop or at_checkpoint:
                 self._look_at(losses, number, time.monotonic() - began, bar)
                 losses, began = [], time.monotonic()
+            if at_checkpoint or number == stop:
+                check_state(self.state)
             if at_checkpoint and number != stop:
                 self._save()
 
@@ -245,14 +252,19 @@ class _Run:
         )
         return rate * self.state.learning_rate_factor
 
-    def _validated(self) -> tuple[Any, list[np.ndarray]]:
-        """Figures of the weights that would be kept, and those weights."""
+    def _validated(self) -> tuple[Validation, list[np.ndarray]]:
+        """Figures of the weights that would be kept, and those weights.
+
+        Raises:
+            DivergedError: the figures are no numbers.
+        """
         model, optimizer = self._model, self._optimizer
         own = model.get_weights()
         if self._config.optimizer.average:
             with self._strategy.scope():
                 optimizer.finalize_variable_values(model.trainable_variables)
         figures = validate(model, self._tables["validation"], self._config.loss)
+        check_figures(figures, epoch=len(self.state.results) + 1)
         kept = model.get_weights()
         model.set_weights(own)
         return figures, kept
@@ -282,13 +294,3 @@ class _Run:
             self.state.step,
             factor,
         )
-
-
-def _blind(config: TrainConfig, table: PairTable) -> float:
-    """The loss of telling nothing apart, with as many negatives as there can be."""
-    n_negatives = config.loss.mined_per_pair
-    if config.loss.negatives is Negatives.BATCH:
-        n_negatives = min(
-            config.batch_size * (1 + config.loss.mined_per_pair), len(table.products)
-        )
-    return blind_loss(config.loss, max(1, math.ceil(n_negatives)))

@@ -36,6 +36,8 @@ def make_step(
     """
     check_compiles(config, strategy.num_replicas_in_sync)
     clip_norm = config.optimizer.clip_norm
+    # Such an optimizer asks the first replica alone whether gradients are finite.
+    is_scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
     # What is told of a step is the mean in any case, to be compared.
     weight = config.batch_size if config.loss.reduction is Reduction.SUM else 1
 
@@ -48,7 +50,11 @@ def make_step(
         gradients = dense(tape.gradient(scaled, model.trainable_variables))
         if clip_norm is not None:
             # A scaled loss has scaled gradients.
-            gradients = _clipped(gradients, optimizer.scale_loss(clip_norm))
+            norm = optimizer.scale_loss(clip_norm)
+            gradients, _ = tf.clip_by_global_norm(_summed(gradients), norm)
+            gradients = _shares(gradients)
+        elif is_scaled:
+            gradients = _shares(_summed(gradients))
         optimizer.apply(gradients, model.trainable_variables)
         return loss
 
@@ -102,21 +108,22 @@ def _gather(rows: tf.Tensor) -> tf.Tensor:
     return context.all_reduce(tf.distribute.ReduceOp.SUM, placed)
 
 
-def _clipped(gradients: list[tf.Tensor], norm: tf.Tensor) -> list[tf.Tensor]:
-    """Gradients of all replicas together, cut to a norm.
-
-    The optimizer will add up what each replica gives it, so each gives its share.
-    """
+def _summed(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Gradients of all replicas together, the same ones on each."""
     context = tf.distribute.get_replica_context()
-    n_replicas = context.num_replicas_in_sync
-    if n_replicas > 1:
-        # As one tensor: the order of many at once differs between replicas.
-        flat = tf.concat([tf.reshape(gradient, (-1,)) for gradient in gradients], 0)
-        flat = context.all_reduce(tf.distribute.ReduceOp.SUM, flat)
-        sizes = [tf.size(gradient) for gradient in gradients]
-        gradients = [
-            tf.reshape(part, gradient.shape)
-            for part, gradient in zip(tf.split(flat, sizes), gradients, strict=True)
-        ]
-    clipped, _ = tf.clip_by_global_norm(gradients, norm)
-    return [gradient / n_replicas for gradient in clipped]
+    if context.num_replicas_in_sync == 1:
+        return gradients
+    # As one tensor: the order of many at once differs between replicas.
+    flat = tf.concat([tf.reshape(gradient, (-1,)) for gradient in gradients], 0)
+    flat = context.all_reduce(tf.distribute.ReduceOp.SUM, flat)
+    sizes = [tf.size(gradient) for gradient in gradients]
+    return [
+        tf.reshape(part, gradient.shape)
+        for part, gradient in zip(tf.split(flat, sizes), gradients, strict=True)
+    ]
+
+
+def _shares(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """What each replica gives of gradients that are of all: the optimizer adds up."""
+    context = tf.distribute.get_replica_context()
+    return [gradient / context.num_replicas_in_sync for gradient in gradients]

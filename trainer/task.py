@@ -19,7 +19,8 @@ from tfrecords_schema.cli import add_run_arguments, configure_logging
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.usage import Meter
-from trainer.config import TrainConfig
+from trainer.backend import check_backend
+from trainer.config import Method, TrainConfig
 from trainer.config_fields import with_changes
 from trainer.presets import PRESETS, Preset, check_method, parse_preset
 from trainer.source import Source
@@ -49,6 +50,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     root, date = Root.of(arguments.root), parse_run_date(arguments.run_date)
     preset = parse_preset(arguments.preset)
     config = _config(preset, arguments)
+    if config.method is Method.GRADIENT:
+        check_backend()
     where = parse_where(arguments.strategy)
     meter = Meter()
     source = Source.of(root, date)

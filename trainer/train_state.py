@@ -10,7 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfrecords_schema.errors import InputError
+from trainer.checkpoint_config import check_config, not_ours, to_text
+from trainer.config import TrainConfig
 from trainer.model import StyleModel
 from trainer.picture_model import PictureModel
 
@@ -49,25 +50,33 @@ class TrainState:
     """
 
     def __init__(
-        self, model: StyleModel | PictureModel, optimizer: keras.optimizers.Optimizer
+        self,
+        model: StyleModel | PictureModel,
+        optimizer: keras.optimizers.Optimizer,
+        config: TrainConfig,
     ) -> None:
         """Begin a run.
 
         Args:
             model: built.
             optimizer: built for it.
+            config: of the run; only such checkpoints are taken.
         """
-        self._model = model
+        self._model, self._config = model, config
         self._step = tf.Variable(0, dtype=tf.int64)
         self._loss_sum = tf.Variable(0.0, dtype=tf.float64)
         self._factor = tf.Variable(1.0, dtype=tf.float64)
         self._roll_backs = tf.Variable(0, dtype=tf.int64)
         self._results = tf.Variable("[]")
         self._best = [tf.Variable(weight) for weight in model.get_weights()]
+        # The random states of dropout are among the model's variables.
+        of_model = [variable.value for variable in model.variables]
+        of_optimizer = [variable.value for variable in optimizer.variables]
+        self._learned = [v for v in of_model + of_optimizer if v.dtype.is_floating]
         self._checkpoint = tf.train.Checkpoint(
-            # The random states of dropout are among the model's variables.
-            model=[variable.value for variable in model.variables],
-            optimizer=[variable.value for variable in optimizer.variables],
+            config=tf.Variable(to_text(config)),
+            model=of_model,
+            optimizer=of_optimizer,
             step=self._step,
             loss_sum=self._loss_sum,
             factor=self._factor,
@@ -93,6 +102,11 @@ class TrainState:
             total += loss
         self._loss_sum.assign(total)
         self._step.assign_add(len(losses))
+
+    def is_finite(self) -> bool:
+        """Whether all numbers of the model and the optimizer are finite."""
+        found = [tf.reduce_all(tf.math.is_finite(learned)) for learned in self._learned]
+        return bool(tf.reduce_all(found))
 
     @property
     def learning_rate_factor(self) -> float:
@@ -140,16 +154,14 @@ class TrainState:
         """Go back, or on, to a checkpoint.
 
         Raises:
-            InputError: it is of another model or optimizer.
+            InputError: it is of another configuration or version, or is broken.
         """
+        check_config(path, self._config)
         try:
             status = self._checkpoint.restore(path)
             status.assert_existing_objects_matched().assert_consumed()
         except (AssertionError, ValueError, IndexError, tf.errors.OpError) as error:
-            raise InputError(
-                f"checkpoint {path} is not of this configuration or version of the "
-                f"trainer, or is broken; remove its folder to begin anew: {error}"
-            ) from None
+            raise not_ours(path, error) from None
 
 
 def best_epoch(results: list[EpochResult]) -> int:

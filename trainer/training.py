@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import tempfile
@@ -18,6 +19,7 @@ from tfrecords_schema import storage
 from tfrecords_schema.codes import Split
 from tfrecords_schema.layout import Root
 from trainer.backbone_form import MODEL_FILE as BACKBONE_FILE
+from trainer.backend import check_backend
 from trainer.batches import check_shares
 from trainer.closed_form import fit_model
 from trainer.config import Method, TrainConfig
@@ -85,12 +87,18 @@ def train_model(
         preset: that the configuration departs from.
         config: how.
         where: on which devices.
+
+    Raises:
+        InputError: Keras runs on a backend that the method is not written for.
     """
+    if config.method is Method.GRADIENT:
+        check_backend(keras.backend.backend())
     provenance = provenance_of(preset, config, source)
     run_id = run_id_of(source.run_date, provenance)
     folder = root.model(run_id)
     if storage.is_complete(folder):
         log.info("model %s is complete already", run_id)
+        _remove_checkpoints(folder)  # a kill may have come before
         return Trained(run_id, reused=True, is_writer=True)
     provenance |= {
         "run_id": run_id,
@@ -269,4 +277,11 @@ def _write_model(
         "weights_sha256": weights_digest(model),
     }
     storage.write_manifest(folder, manifest)
-    (folder / CHECKPOINTS).rmtree(missing_ok=True)
+    _remove_checkpoints(folder)
+
+
+def _remove_checkpoints(folder: epath.Path) -> None:
+    """Remove what nobody goes on from any more."""
+    # Several hosts may come upon a complete model at once.
+    with contextlib.suppress(FileNotFoundError):
+        (folder / CHECKPOINTS).rmtree(missing_ok=True)

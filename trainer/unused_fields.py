@@ -9,7 +9,7 @@ from typing import Any
 
 from tfrecords_schema.errors import InputError
 from trainer.config import Attention, Distance, Method, Objective, TrainConfig
-from trainer.config_fields import with_values
+from trainer.config_fields import as_option, with_values
 
 _DEFAULT = TrainConfig()
 
@@ -88,6 +88,8 @@ def _idle(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     model, loss = config.model, config.loss
     scale = "margin" if loss.objective is Objective.SOFTMAX else "temperature"
     yield f"loss.objective={loss.objective}", (f"loss.{scale}",)
+    if not loss.can_pick:
+        yield f"loss.mined_per_pair={loss.mined_per_pair}", ("loss.pick",)
     if model.distance is Distance.GLOBAL:
         names = ("attention", "near_regions", "local_units", "key_units", "grid")
         unseen = (*(f"model.{n}" for n in names), "loss.positive_key")
@@ -106,7 +108,7 @@ def _check_unchanged(
     for field, value in _changed(name, field_of(config), field_of(than)):
         raise InputError(
             f"{field}={value} has no effect: {because} does not use it; leave "
-            f"{_as_option(field)} out, or choose another --preset or "
+            f"{as_option(field)} out, or choose another --preset or "
             f"{because.partition('=')[0]}"
         )
 
@@ -143,10 +145,3 @@ def _changed(name: str, value: Any, default: Any) -> Iterator[tuple[str, Any]]:
             getattr(value, field.name),
             getattr(default, field.name),
         )
-
-
-def _as_option(field: str) -> str:
-    own = ("batch_size", "max_epochs", "patience", "seed", "optimizer.learning_rate")
-    if field in own:
-        return f"--{field.rpartition('.')[2]}"
-    return f"--set {field}"

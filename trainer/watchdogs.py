@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 
 from tfrecords_schema.errors import InputError
-from trainer.config import LossConfig, Objective
-from trainer.train_state import EpochResult
+from trainer.config import LossConfig, Negatives, Objective, Pick, TrainConfig
+from trainer.train_state import EpochResult, TrainState
+from trainer.validation import Validation
 
 _PATIENCE = 3
 """Epochs that a model may look collapsed: many do in the first."""
@@ -21,9 +23,18 @@ _BLOWN_UP = 3.0
 ROLL_BACKS = 3
 """After each the learning rate is half of what it was: then an eighth."""
 
+_SEE_FEATURES = "see whether the features say anything: the baseline backbone_cosine"
+
+_EASIER = {
+    Pick.HARDEST: "take easier negatives: --set loss.pick=semi_hard or loss.pick=all",
+    Pick.SEMI_HARD: "take easier negatives: --set loss.pick=all",
+    Pick.ALL: _SEE_FEATURES,
+}
+"""What else to try where products have become one, by the negatives that counted."""
+
 
 class DivergedError(InputError):
-    """The loss is not a number, or far above that of knowing nothing."""
+    """Loss or weights are no numbers, or the loss is far above knowing nothing."""
 
 
 def check_finite(losses: Sequence[float], *, step: int) -> None:
@@ -39,6 +50,31 @@ def check_finite(losses: Sequence[float], *, step: int) -> None:
     for back, loss in enumerate(reversed(losses)):
         if not math.isfinite(loss):
             raise DivergedError(f"the loss is {loss} at step {step - back}")
+
+
+def check_state(state: TrainState) -> None:
+    """Look at what a checkpoint would keep: a loss is of the weights before its step.
+
+    Raises:
+        DivergedError: something in it is no number.
+    """
+    if not state.is_finite():
+        raise DivergedError(
+            f"weights or moments of the optimizer are no finite numbers after step "
+            f"{state.step}"
+        )
+
+
+def check_figures(figures: Validation, *, epoch: int) -> None:
+    """Look at the figures of a validation.
+
+    Raises:
+        DivergedError: one is no number.
+    """
+    for name, value in dataclasses.asdict(figures).items():
+        if not math.isfinite(value):
+            told = name.replace("_", " ")
+            raise DivergedError(f"the validation {told} is {value} in epoch {epoch}")
 
 
 def check_level(mean: float, blind: float, *, step: int) -> None:
@@ -59,15 +95,28 @@ def check_level(mean: float, blind: float, *, step: int) -> None:
         )
 
 
-def blind_loss(config: LossConfig, n_negatives: float) -> float:
-    """The loss where all distances are equal."""
-    if config.objective is Objective.SOFTMAX:
-        return math.log(1.0 + n_negatives)
-    return config.margin
+def blind_loss(config: TrainConfig, n_products: int) -> float:
+    """The loss where all distances are equal, with as many negatives as there can be.
+
+    Args:
+        config: of the training.
+        n_products: of the train split.
+    """
+    loss = config.loss
+    if loss.objective is not Objective.SOFTMAX:
+        return loss.margin
+    n_negatives = loss.mined_per_pair
+    if loss.negatives is Negatives.BATCH:
+        n_negatives = min(config.batch_size * (1 + n_negatives), n_products)
+    return math.log(1.0 + n_negatives)
 
 
-def check_collapse(results: Sequence[EpochResult]) -> None:
+def check_collapse(results: Sequence[EpochResult], config: LossConfig) -> None:
     """Look at the figures of the last epochs.
+
+    Args:
+        results: of all epochs.
+        config: which loss they were trained with.
 
     Raises:
         InputError: the embedding has collapsed.
@@ -80,12 +129,12 @@ def check_collapse(results: Sequence[EpochResult]) -> None:
             f"the embedding has collapsed: the mean cosine of two products is "
             f"{last[-1].mean_cosine:.4f} in epoch {last[-1].epoch}, above "
             f"{_COLLAPSED_COSINE} for {_PATIENCE} epochs. Lower --learning_rate, or "
-            "take easier negatives: --set loss.pick=semi_hard or loss.pick=all"
+            f"{_EASIER[config.pick]}"
         )
     if all(result.at_margin > _COLLAPSED_SHARE for result in last):
         raise InputError(
             f"the model tells nothing apart: {last[-1].at_margin:.1%} of validation "
             f"pairs have the loss of equal distances in epoch {last[-1].epoch}, above "
             f"{_COLLAPSED_SHARE:.0%} for {_PATIENCE} epochs. Raise --learning_rate, or "
-            "see whether the features say anything: the baseline backbone_cosine"
+            f"{_SEE_FEATURES}"
         )

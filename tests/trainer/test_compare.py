@@ -19,7 +19,7 @@ from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import FeatureRecord, encode_feature
-from trainer import compare, preparation, training
+from trainer import compare, loop, preparation, training
 from trainer.comparison import NEGATIVES, SEED, Entry, Results, summarise
 from trainer.comparison_files import draw_chart, write_table
 from trainer.config import Method
@@ -29,6 +29,7 @@ from trainer.metrics import METRICS
 from trainer.preparation import Tables
 from trainer.scene_features import SceneView
 from trainer.scoring import score
+from trainer.train_state import EpochResult
 from trainer.training import train_model
 from trainer.variants import VARIANTS, Group, choose_variants
 
@@ -175,6 +176,23 @@ def test_means_say_of_how_many_seeds_they_are_where_some_could_not_be_trained(
     assert "No `plain_distance` of seed 1: all products have become one." in table
     assert "| paper | 0." in table
     assert "plain_distance (1 of 2 seeds)" in (made / compare.CHART_FILE).read_text()
+
+
+def test_collapsed_model_is_no_model_however_often_it_is_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = make_root(tmp_path, SPLITS)
+    make = EpochResult
+
+    def alike(**fields: Any) -> EpochResult:
+        return dataclasses.replace(make(**fields), mean_cosine=0.999)
+
+    monkeypatch.setattr(loop, "EpochResult", alike)
+    options = ("--variants=paper", "--seeds=1", "--set=max_epochs=3")
+    for _ in range(3):
+        with pytest.raises(InputError, match=r"collapsed.*0\.9990 in epoch 3"):
+            run(root, *options)
+        assert not list(Path(root.path).rglob("model.keras"))
 
 
 def test_no_receipt_is_left_that_a_nightly_run_would_go_by(

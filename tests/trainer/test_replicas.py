@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+from overflow_run import SCALE
 from picture_world import VARIED, make_root
 from tiny_backbone import tiny_backbone
 from training_world import planted_table
@@ -175,6 +176,38 @@ def test_two_hosts_train_what_one_trains(tmp_path: Path) -> None:
     finish(start("one", tmp_path / "one.npz", IN_BATCH))
     found = on_hosts(tmp_path / "two.npz", IN_BATCH)
     assert_same(found, trained(tmp_path / "one.npz"))
+
+
+def test_overflow_on_the_second_device_alone_changes_no_weight_on_either(
+    tmp_path: Path,
+) -> None:
+    paths = [str(HERE), str(HERE.parents[1])]
+    out = tmp_path / "steps.npz"
+    done = subprocess.run(
+        [sys.executable, str(HERE / "overflow_run.py"), str(out)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+        capture_output=True,
+        check=False,
+        timeout=TIMEOUT_S,
+    )
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    with np.load(out) as saved:
+        found = dict(saved)
+    count = len([name for name in found if name.startswith("first/0/")])
+    assert count > 0
+
+    def weights(moment: str, device: int) -> list[np.ndarray]:
+        return [found[f"{moment}/{device}/{number}"] for number in range(count)]
+
+    def are_equal(some: list[np.ndarray], others: list[np.ndarray]) -> bool:
+        return all(map(np.array_equal, some, others))
+
+    for moment in ("first", "before", "after"):
+        assert are_equal(weights(moment, 0), weights(moment, 1)), moment
+    assert not are_equal(weights("first", 0), weights("before", 0))
+    assert are_equal(weights("before", 0), weights("after", 0))
+    assert found["before/scale"].tolist() == [SCALE, SCALE]
+    assert found["after/scale"].tolist() == [SCALE / 2, SCALE / 2]
 
 
 def test_batch_that_replicas_cannot_share_is_refused(tmp_path: Path) -> None:

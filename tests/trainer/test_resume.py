@@ -7,6 +7,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -256,7 +257,7 @@ def test_process_killed_in_mid_epoch_leaves_windows_and_curves(
 
 def test_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     run(tmp_path)
-    with pytest.raises(InputError, match="not of this configuration"):
+    with pytest.raises(InputError, match=r"model\.local_units=16.*local_units=12"):
         run(tmp_path, "model.local_units=12")
 
 
@@ -283,6 +284,82 @@ def test_loss_that_is_no_number_once_is_rolled_back_with_half_the_rate(
     assert "the loss is nan at step 8; going back to step 6 with 0.5" in caplog.text
     assert [result.epoch for result in results] == [1, 2, 3, 4]
     assert all(math.isfinite(result.loss) for result in results)
+
+
+def spoil_weights(
+    monkeypatch: pytest.MonkeyPatch, last: int, falsify: Callable[[Any, Any], None]
+) -> None:
+    """Have model and optimizer falsified once, after the update of a step."""
+    make = loop.make_step
+
+    def making(model: Any, optimizer: Any, *rest: Any) -> Any:
+        step, count = make(model, optimizer, *rest), 0
+
+        def spoiling(batch: Any) -> Any:
+            nonlocal count
+            count += 1
+            loss = step(batch)
+            if count == last:
+                falsify(model, optimizer)
+            return loss
+
+        return spoiling
+
+    monkeypatch.setattr(loop, "make_step", making)
+
+
+def to_nan(variable: Any) -> None:
+    variable.assign(np.full(variable.shape, math.nan))
+
+
+@pytest.mark.parametrize(
+    ("last", "falsify", "said"),
+    [
+        # The checkpoint of step 4 is the last one before the first epoch's end.
+        (5, lambda model, _: to_nan(model.weights[0]), "after step 5; .* to step 4 "),
+        (2, lambda model, _: to_nan(model.weights[0]), "after step 2; .* to step 0 "),
+        (5, lambda _, rule: to_nan(rule.variables[-1]), "after step 5; .* to step 4 "),
+    ],
+)
+def test_weights_that_are_no_numbers_are_rolled_back_and_in_no_checkpoint(
+    last: int,
+    falsify: Callable[[Any, Any], None],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    spoil_weights(monkeypatch, last, falsify)
+    with caplog.at_level(logging.WARNING):
+        results, weights = run(tmp_path, "max_epochs=1")
+
+    assert re.search(f"no finite numbers {said}with 0.5", caplog.text)
+    assert [math.isfinite(result.validation_loss) for result in results] == [True]
+    assert all(np.isfinite(weight).all() for weight in weights)
+    latest = tf.train.latest_checkpoint(str(tmp_path / "checkpoints"))
+    reader = tf.train.load_checkpoint(latest)
+    for name in reader.get_variable_to_shape_map():
+        values = reader.get_tensor(name)
+        if isinstance(values, np.ndarray) and values.dtype.kind == "f":
+            assert np.isfinite(values).all(), name
+
+
+def test_figures_that_are_no_numbers_are_rolled_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    judge, count = loop.validate, 0
+
+    def spoil(*arguments: Any) -> Any:
+        nonlocal count
+        count += 1
+        figures = judge(*arguments)
+        return figures if count > 1 else dataclasses.replace(figures, loss=math.inf)
+
+    monkeypatch.setattr(loop, "validate", spoil)
+    with caplog.at_level(logging.WARNING):
+        results, _ = run(tmp_path, "max_epochs=1")
+    assert "validation loss is inf in epoch 1; going back to step 4" in caplog.text
+    assert [result.epoch for result in results] == [1]
 
 
 def test_roll_backs_before_a_kill_count_after_it(
@@ -315,14 +392,41 @@ def test_loss_that_stays_too_large_ends_with_what_to_change(
         run(tmp_path)
 
 
+def collapsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every epoch look as if all products had become one."""
+    make = EpochResult
+
+    def alike(**fields: Any) -> EpochResult:
+        return dataclasses.replace(make(**fields), mean_cosine=0.999)
+
+    monkeypatch.setattr(loop, "EpochResult", alike)
+
+
 def test_model_that_tells_nothing_apart_ends_with_what_to_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    make = EpochResult
-
-    def collapsed(**fields: Any) -> EpochResult:
-        return dataclasses.replace(make(**fields), mean_cosine=0.999)
-
-    monkeypatch.setattr(loop, "EpochResult", collapsed)
-    with pytest.raises(InputError, match=r"collapsed.*0\.9990 in epoch 3.*semi_hard"):
+    collapsed(monkeypatch)
+    with pytest.raises(
+        InputError, match=r"collapsed.*0\.9990 in epoch 3.*Lower --learning_rate"
+    ):
         run(tmp_path)
+
+
+@pytest.mark.parametrize("max_epochs", [3, 4])
+def test_collapsed_run_that_is_started_again_fails_again_before_any_step(
+    max_epochs: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = f"max_epochs={max_epochs}"
+    with monkeypatch.context() as patch:
+        collapsed(patch)
+        with pytest.raises(InputError) as first:
+            run(tmp_path, change)
+
+    def refuse(number: int, loss: Any) -> Any:
+        raise AssertionError("a collapsed model was trained on")
+
+    step_that(monkeypatch, refuse)
+    for _ in range(2):
+        with pytest.raises(InputError) as again:
+            run(tmp_path, change)
+        assert str(again.value) == str(first.value)

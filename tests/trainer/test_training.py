@@ -249,6 +249,42 @@ def test_loss_that_is_not_a_number_is_an_error(tmp_path: Path) -> None:
     assert root.find_receipt(RUN_DATE, Stage.TRAIN) is None
 
 
+def test_single_step_that_ends_in_no_numbers_leaves_no_model(tmp_path: Path) -> None:
+    # The loss of the only step is that of the weights before it.
+    root = make_root(tmp_path)
+    options = ("--learning_rate=1e30", "--max_epochs=1", "--batch_size=96")
+    with pytest.raises(InputError, match=r"epoch 1, after 3 roll-backs.*--learning_r"):
+        train(root, *options)
+    assert root.find_receipt(RUN_DATE, Stage.TRAIN) is None
+    (folder,) = (root.path / "models").iterdir()
+    assert not storage.is_complete(folder)
+    assert not (folder / "model.keras").exists()
+
+
+class Killed(BaseException):
+    """As if the process had been killed."""
+
+
+def test_checkpoints_that_a_kill_left_beside_a_complete_model_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def kill(folder: Any) -> None:
+        raise Killed
+
+    root = make_root(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_remove_checkpoints", kill)
+        with pytest.raises(Killed):
+            train(root, "--max_epochs=1")
+    (folder,) = (root.path / "models").iterdir()
+    assert storage.is_complete(folder)
+    assert (folder / training.CHECKPOINTS).exists()
+
+    for _ in range(2):  # the second finds none
+        assert train(root, "--max_epochs=1").reused
+        assert not (folder / training.CHECKPOINTS).exists()
+
+
 @pytest.mark.parametrize(
     "option",
     [

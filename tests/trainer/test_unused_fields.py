@@ -64,6 +64,11 @@ def test_training_by_gradient_refuses_a_projection(preset: Preset) -> None:
             ["input=pictures", "pictures.backbone_rate=0.5"],
             r"pictures.backbone_rate=0.5 .*pictures.trainable_stages=0",
         ),
+        (["loss.pick=semi_hard"], r"loss.pick=semi_hard .*loss.mined_per_pair=1 does"),
+        (
+            ["loss.negatives=mined", "loss.pick=hardest"],
+            r"loss.pick=hardest .*another --preset or loss.mined_per_pair",
+        ),
     ],
 )
 def test_field_is_refused_where_another_one_leaves_it_idle(
@@ -88,6 +93,24 @@ def test_method_of_another_preset_is_refused(
     with pytest.raises(InputError, match=named) as refused:
         task.main([*NOWHERE, f"--preset={preset}", f"--set=method={method}"])
     assert f"method={method} is not that of preset {preset}" in str(refused.value)
+
+
+@pytest.mark.parametrize("pick", ["semi_hard", "hardest"])
+@pytest.mark.parametrize("several", ["loss.negatives=batch", "loss.mined_per_pair=2"])
+def test_pick_is_taken_where_there_are_several_negatives(
+    pick: str, several: str
+) -> None:
+    check_all_used(with_changes(TrainConfig(), [f"loss.pick={pick}", several]))
+
+
+def test_common_pick_is_applied_where_there_is_something_to_pick() -> None:
+    variants = {variant.name: variant for variant in VARIANTS}
+    common = ("loss.pick=semi_hard",)
+    assert variants["paper"].config(common, seed=0) == TrainConfig()
+    mined = variants["8_mined_at_once"].config(common, seed=0)
+    assert (mined.loss.mined_per_pair, mined.loss.pick) == (8, "semi_hard")
+    with pytest.raises(InputError, match=r"pick=semi_hard has no effect: .*per_pair=1"):
+        check_all_have_effect([variants["paper"], variants["siamese"]], common)
 
 
 def test_field_of_a_preset_may_be_idle() -> None:
