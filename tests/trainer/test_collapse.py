@@ -11,6 +11,7 @@ from training_world import CATEGORIES, GLOBAL_DIM, planted_table
 from watched_run import watched_run
 
 from tfrecords_schema.errors import InputError
+from trainer.config import LossConfig
 from trainer.pair_table import PairTable
 from trainer.preparation import Tables
 from trainer.train_state import EpochResult
@@ -77,8 +78,8 @@ def results(*figures: tuple[float, float]) -> list[EpochResult]:
 @pytest.mark.parametrize("lost", [(0.991, 0.0), (0.0, 0.951)])
 def test_only_three_epochs_in_a_row_are_a_collapse(lost: tuple[float, float]) -> None:
     sound = (0.99, 0.95)
-    check_collapse(results(lost, lost))
-    check_collapse(results(lost, lost, sound))
-    check_collapse(results(lost, lost, sound, lost, lost))
+    check_collapse(results(lost, lost), LossConfig())
+    check_collapse(results(lost, lost, sound), LossConfig())
+    check_collapse(results(lost, lost, sound, lost, lost), LossConfig())
     with pytest.raises(InputError, match=r"in epoch 4, above"):
-        check_collapse(results(sound, lost, lost, lost))
+        check_collapse(results(sound, lost, lost, lost), LossConfig())
