@@ -43,7 +43,7 @@ def test_training_whose_products_become_one_ends_after_three_epochs(
     with pytest.raises(
         InputError,
         match=r"mean cosine of two products is (0\.99|1\.00)\d\d in epoch 3.*"
-        "loss.pick=semi_hard",
+        "Lower --learning_rate",
     ):
         watched_run(tmp_path, "model.standardize=false", "max_epochs=4", tables=both)
 
