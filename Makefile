@@ -90,8 +90,8 @@ test-airflow: $(VENV)/.ready ## Run the DAGs on a real Airflow with failures inj
 	@$(BIN)/python -m pytest -n0 -m standalone tests/standalone
 
 .PHONY: faults
-faults: $(VENV)/.ready ## Kill jobs up to the features at ten moments, fuzz pictures, play bad hosts (20 minutes)
-	@KILL_MOMENTS=10 $(BIN)/python -m pytest tests/faults
+faults: $(VENV)/.ready ## Kill jobs up to the model at ten moments, fuzz pictures, play bad hosts (half an hour)
+	@KILL_MOMENTS=10 $(BIN)/python -m pytest tests/faults tests/trainer/test_launch_training.py
 	@$(BIN)/python -m tests.faults.fetch_table
 
 .PHONY: check

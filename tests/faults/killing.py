@@ -23,6 +23,10 @@ import pyarrow.parquet as pq
 _TIMES = ("attempts", "elapsed_s")  # columns that differ between two equal fetches
 # Counts of what this run did, not of what there is.
 _OF_THE_RUN = ("asked_for", "computed", "cached")
+_CURVES = "events.out.tfevents."  # named after time and process; see Telemetry
+_COST = "cost.json"
+_WINDOWS = "windows.jsonl"
+_PACE = "pairs_per_s"
 _POLL_S = 0.01
 _PATIENCE_S = 300.0
 _WORKER_PATIENCE_S = 20.0  # for a launcher to find that a worker is gone
@@ -145,7 +149,7 @@ def contents(root: Path) -> dict[str, str]:
     return {
         str(path.relative_to(root)): _digest(path)
         for path in sorted(root.rglob("*"))
-        if path.is_file()
+        if path.is_file() and path.name != _COST and not path.name.startswith(_CURVES)
     }
 
 
@@ -163,8 +167,12 @@ def _timeless(path: Path) -> bytes:
             if name not in _OF_THE_RUN
         }
         return json.dumps([receipt.get("outputs"), counts], sort_keys=True).encode()
+    if path.name == _WINDOWS:
+        windows = [json.loads(line) for line in data.splitlines()]
+        kept = [{k: v for k, v in w.items() if k != _PACE} for w in windows]
+        return json.dumps(kept, sort_keys=True).encode()
     if path.name.startswith("status-"):
         table = pq.read_table(pa.BufferReader(data))
-        kept = [name for name in table.column_names if name not in _TIMES]
-        return repr(table.select(kept).to_pylist()).encode()
+        columns = [name for name in table.column_names if name not in _TIMES]
+        return repr(table.select(columns).to_pylist()).encode()
     return data

@@ -21,7 +21,13 @@ from tfrecords_schema.hashing import unit_interval
 MOMENTS = int(os.environ.get("KILL_MOMENTS", "1"))
 """How often each job is killed; `make faults` asks for ten."""
 
-_STAGES = ("fetch_images", "build_dataset", "validate_dataset", "extract_features")
+_STAGES = (
+    "fetch_images",
+    "build_dataset",
+    "validate_dataset",
+    "extract_features",
+    "train",
+)
 STAGES = _STAGES if MOMENTS > 1 else _STAGES[:2]
 """The jobs that are killed; the short form leaves those that load TensorFlow out."""
 BEAM_STAGES = ("fetch_images", "build_dataset", "extract_features")
@@ -101,6 +107,7 @@ def _jobs(catalog: Path, host: str, backbone: Path) -> dict[str, Job]:
     small = "--unit_pictures=32"
     fetch = (date, source, f"--image_host={host}", small)
     extract = (date, f"--backbone={backbone}", small)
+    train = (date, "--batch_size=8", "--max_epochs=6", "--patience=6")
     validate = (date,)
     return {
         "fetch_images": Job("beam_jobs.fetch_images", fetch, _has("images")),
@@ -115,6 +122,7 @@ def _jobs(catalog: Path, host: str, backbone: Path) -> dict[str, Job]:
         "extract_features": Job(
             "beam_jobs.extract_features", extract, _has("features")
         ),
+        "train": Job("trainer.task", train, _has("models")),
     }
 
 
