@@ -170,18 +170,18 @@ def _require_one_domain(root: Root, domain: str) -> None:
     Raises:
         InputError: the root has data sets of another domain.
     """
-    names = (
-        [path.name for path in root.datasets.iterdir()]
-        if root.datasets.exists()
-        else []
-    )
+    if not root.datasets.exists():
+        return
     # Versions are named after their domain, see `main`.
-    others = {name.rpartition("-")[0] for name in names} - {domain}
+    others = [
+        path
+        for path in root.datasets.iterdir()
+        if storage.is_complete(path) and not path.name.startswith(f"{domain}-")
+    ]
     if others:
         raise InputError(
-            f"--domain {domain}: {root.path} has data sets of {min(others)}, and its "
-            f"nights would replace {domain}'s champion and dates; give {domain} a "
-            "--root of its own"
+            f"--domain {domain}: {min(others)} is of another domain, and a root has "
+            f"one champion and one run a date; give {domain} a --root of its own"
         )
 
 

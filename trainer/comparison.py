@@ -140,12 +140,13 @@ def measure(
         scorers.CosineScorer(scenes),
         fit_linear(read_pairs(dataset, Split.TRAIN), features, scenes),
     ]
-    for entry in {entry.run_id: entry for entry in entries}.values():
-        model = load_model(root.model(entry.run_id))
-        scorer = scorers.ModelScorer(entry.run_id, open_vectors(root, model, scenes))
+    presets = {entry.run_id for entry in entries if entry.group is Group.PRESET}
+    for run_id in dict.fromkeys(entry.run_id for entry in entries):
+        model = load_model(root.model(run_id))
+        scorer = scorers.ModelScorer(run_id, open_vectors(root, model, scenes))
         scored.append(scorer)
         # Of cells of pictures the controls would be the backbone's work once more.
-        if entry.group is Group.PRESET and not needs_pictures(model.manifest):
+        if run_id in presets and not needs_pictures(model.manifest):
             scored += control_scorers(scorer, split, seed=SEED)
     parts: dict[str, list[np.ndarray]] = {scorer.name: [] for scorer in scored}
     for category in eval_set.pairs:
@@ -193,7 +194,8 @@ def summarise(entries: Sequence[Entry], results: Results) -> list[Row]:
         f"{name}{suffix}": [f"{entry.run_id}{suffix}" for entry in own]
         for suffix in MUST_SHOW
         for name, own in of_variant.items()
-        if f"{own[0].run_id}{suffix}" in results.of_model
+        if own[0].group is Group.PRESET
+        and f"{own[0].run_id}{suffix}" in results.of_model
     }
     known = {entry.run_id for entry in entries}.union(*controls.values())
     baselines = {name: [name] for name in results.of_model if name not in known}

@@ -170,6 +170,7 @@ def _evaluate_model(
         "dataset": train["dataset"],
         "split": config.split,
         "negatives": config.negatives,
+        "seed": config.seed,
         "code_version": CODE_VERSION,
     }
     lineup = open_lineup(

@@ -1,4 +1,4 @@
-"""One warehouse, one domain: a date is replaced in all tables, whatever its domain."""
+"""A date is of one domain: it is replaced in all tables, whatever its domain."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def require_one_domain(target: Reader, root: Root, run_date: datetime.date) -> N
     if others:
         raise InputError(
             f"--warehouse has {run_date} of domain {others[0]['domain']}, which "
-            f"publishing it of {domain} would delete: a warehouse holds one domain; "
-            f"give {domain} a --warehouse and a --root of its own"
+            f"publishing it of {domain} would delete; give {domain} a --warehouse "
+            "and a --root of its own"
         )

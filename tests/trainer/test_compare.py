@@ -230,7 +230,7 @@ def test_wrong_options_are_refused_before_anything_is_trained(
 
 
 def entry(variant: str, seed: int, run_id: str) -> Entry:
-    return Entry(variant, Group.MODEL, seed, run_id, parameters=3, cpu_s=1.0 + seed)
+    return Entry(variant, Group.PRESET, seed, run_id, parameters=3, cpu_s=1.0 + seed)
 
 
 def metrics_of(accuracies: list[float]) -> np.ndarray:
@@ -348,3 +348,14 @@ def test_training_leaves_nothing_of_its_features_in_memory(
     gc.collect()
     assert len(read) == 4
     assert [reference() for reference in read] == [None] * 4
+
+
+def test_controls_of_a_preset_stay_where_another_variant_is_the_same_model(
+    root: Root, folder: Path
+) -> None:
+    before = set(Path(root.path / "comparisons").iterdir())
+    changes = ("--set=model.squared=false", "--seeds=1")
+    (made,) = set(run(root, "--variants=plain_distance", *changes)) - before
+    rows = {row["variant"] for row in figures(made)["rows"]}
+    assert set(controls("paper")) <= rows
+    assert not set(controls("plain_distance")) & rows

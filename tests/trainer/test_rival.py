@@ -33,6 +33,7 @@ def recorded_evaluation(world: World) -> dict[str, Any]:
         "dataset": train.outputs["dataset"],
         "split": "test",
         "negatives": 10,
+        "seed": 0,
         "code_version": CODE_VERSION,
     }
 
@@ -103,6 +104,7 @@ def test_champion_that_cannot_be_scored_is_quoted(
         ("dataset", "another", "dataset another, not "),
         ("split", "validation", "split validation, not test"),
         ("negatives", 3, "negatives 3, not 10"),
+        ("seed", 7, "seed 7, not 0"),
         ("code_version", 1, f"code_version 1, not {CODE_VERSION}"),
     ],
 )

@@ -573,7 +573,9 @@ def test_domain_beside_another_one_is_refused(
     images: Path, catalog: Path, tmp_path: Path
 ) -> None:
     root = Path(shutil.copytree(images, tmp_path / "root"))
-    Root.of(str(root)).dataset("home-0123456789ab").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"--domain fashion: .* data sets of home"):
+    other = Root.of(str(root)).dataset("home-0123456789ab")
+    storage.write_manifest(other, {})
+    (root / "datasets" / ".DS_Store").touch()
+    with pytest.raises(InputError, match=rf"--domain fashion: {other} is of another"):
         build(root, catalog)
     assert not (root / "runs").exists()
