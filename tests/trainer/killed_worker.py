@@ -12,10 +12,12 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from counted_steps import counting
 
 from trainer import loop, task
 
@@ -30,23 +32,14 @@ def main(worker: str, step: str, mark: str, *options: str) -> None:
 
 def kill_in(last: int, mark: Path) -> None:
     """Have a step be the last of this process."""
-    make = loop.make_step
-    count = 0
 
-    def making(*arguments: Any) -> Any:
-        step = make(*arguments)
+    def act(number: int, step: Callable[[], Any]) -> Any:
+        if number == last:
+            mark.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return step()
 
-        def counted(batch: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == last:
-                mark.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
-            return step(batch)
-
-        return counted
-
-    pytest.MonkeyPatch().setattr(loop, "make_step", making)
+    pytest.MonkeyPatch().setattr(loop, "make_step", counting(loop.make_step, act))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from counted_steps import counting
 from picture_world import (
     PICTURES,
     VARIED,
@@ -91,21 +92,13 @@ def test_augmentation_changes_what_is_trained_on_and_nothing_else(root: Root) ->
 
 def ending_at(last: int, make: Callable[..., Any]) -> Callable[..., Any]:
     """A maker of steps, the last of which never ends."""
-    count = 0
 
-    def making(*arguments: Any) -> Any:
-        step = make(*arguments)
+    def act(number: int, step: Callable[[], Any]) -> Any:
+        if number == last:
+            raise Ended
+        return step()
 
-        def counted(batch: Any) -> Any:
-            nonlocal count
-            count += 1
-            if count == last:
-                raise Ended
-            return step(batch)
-
-        return counted
-
-    return making
+    return counting(make, act)
 
 
 @pytest.mark.parametrize(

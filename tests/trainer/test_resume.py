@@ -19,6 +19,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from counted_steps import counting
 from etils import epath
 from training_world import CATEGORIES, planted_table
 
@@ -83,20 +84,8 @@ def end_at(
 
 def step_that(monkeypatch: pytest.MonkeyPatch, act: Callable[[int, Any], Any]) -> None:
     """Have each step's loss pass through `act`, which is told its number from 1."""
-    make = loop.make_step
-    count = 0
-
-    def making(*arguments: Any) -> Any:
-        step = make(*arguments)
-
-        def counted(batch: Any) -> Any:
-            nonlocal count
-            count += 1
-            return act(count, step(batch))
-
-        return counted
-
-    monkeypatch.setattr(loop, "make_step", making)
+    counted = counting(loop.make_step, lambda number, step: act(number, step()))
+    monkeypatch.setattr(loop, "make_step", counted)
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from trainer.config import OptimizerConfig, Schedule
@@ -10,9 +12,9 @@ from trainer.schedule import learning_rate
 STEPS_PER_EPOCH, MAX_EPOCHS = 4, 3
 
 
-def rates(**fields: object) -> list[float]:
+def rates(**fields: Any) -> list[float]:
     """Of all twelve steps, where the full rate is 0.8."""
-    config = OptimizerConfig(learning_rate=0.8, **fields)  # type: ignore[arg-type]
+    config = OptimizerConfig(learning_rate=0.8, **fields)
     return [
         learning_rate(
             config, step, steps_per_epoch=STEPS_PER_EPOCH, max_epochs=MAX_EPOCHS
