@@ -54,7 +54,7 @@ def exit_on_input_error(main: Callable[[Sequence[str] | None], None]) -> None:
     except Exception as error:
         # Arrow, DuckDB, TensorFlow and Beam each wrap what the system says.
         if _DISK_IS_FULL not in str(error):
-            _leave(f"{type(error).__name__}: {error}")
+            leave_reason(f"{type(error).__name__}: {error}")
             raise
         lines = [line for line in str(error).splitlines() if _DISK_IS_FULL in line]
         _tell(
@@ -65,14 +65,14 @@ def exit_on_input_error(main: Callable[[Sequence[str] | None], None]) -> None:
 
 
 def _tell(message: str) -> None:
-    _leave(message)
+    leave_reason(message)
     if is_json():
         _log.error("error: %s", message)
     else:
         print(f"error: {message}", file=sys.stderr)
 
 
-def _leave(reason: str) -> None:
+def leave_reason(reason: str) -> None:
     """Write why a job fails into the file that its starter named, if it did."""
     path = os.environ.get(REASON_VARIABLE)
     if not path:

@@ -43,9 +43,9 @@ def check_config(path: str, config: TrainConfig) -> None:
         if begun[field] != value:
             option = as_option(field)
             raise InputError(
-                f"checkpoint {path} is of a training with {field}={begun[field]}, and "
-                f"this one has {field}={value}; give {option}={begun[field]} to go on "
-                "from it, or remove its folder to begin anew"
+                f"checkpoint {path} is of a training with {option}={begun[field]}, and "
+                f"this one has {field}={value}; each has a folder of its own, so this "
+                "was put here by hand: remove its folder to begin anew"
             )
 
 

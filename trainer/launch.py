@@ -45,10 +45,16 @@ import sys
 import tempfile
 import time
 from collections.abc import Collection, Iterator, Sequence
+from pathlib import Path
 from typing import TextIO
 
 from tfrecords_schema.cli import configure_logging
-from tfrecords_schema.errors import InputError, exit_on_input_error
+from tfrecords_schema.errors import (
+    REASON_VARIABLE,
+    InputError,
+    exit_on_input_error,
+    leave_reason,
+)
 from tfrecords_schema.layout import Stage
 from tfrecords_schema.log_lines import WORKER_VARIABLE
 from trainer.worker_group import Ended, Events, WorkerGroup
@@ -85,6 +91,21 @@ class Limits:
         """
         if self.max_restarts < 0:
             raise InputError(f"--max_restarts {self.max_restarts} is below 0")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Failure:
+    """What made a group fail.
+
+    Attributes:
+        ended: the worker whose end tells most.
+        reason: that it left for whoever started the launcher; empty if none.
+        last_lines: that it said.
+    """
+
+    ended: Ended
+    reason: str
+    last_lines: list[str]
 
 
 class _SignalledError(Exception):
@@ -206,25 +227,24 @@ def _run_attempts(
         # On the ports of the last attempt somebody may still wait for its workers.
         ports = free_ports(workers, but=used)
         used.update(ports)
-        failed, last_lines = _attempt(command, ports, limits, events, output)
-        if failed is None:
+        failure = _attempt(command, ports, limits, events, output)
+        if failure is None:
             return 0
-        if failed.code == _INPUT_ERROR:
+        if failure.ended.code == _INPUT_ERROR:
+            leave_reason(failure.reason)
             return _INPUT_ERROR
         if restarts < limits.max_restarts:
             log.warning(
                 "%s; starting all %d again (restart %d of %d)",
-                failed,
+                failure.ended,
                 workers,
                 restarts + 1,
                 limits.max_restarts,
             )
-    log.error(
-        "%s, after %d restarts (--max_restarts); its last lines:\n%s",
-        failed,
-        limits.max_restarts,
-        "\n".join(last_lines),
-    )
+    assert failure is not None, "at least one attempt was made"
+    what = f"{failure.ended}, after {limits.max_restarts} restarts (--max_restarts)"
+    log.error("%s; its last lines:\n%s", what, "\n".join(failure.last_lines))
+    leave_reason(f"{failure.reason}\n{what}".lstrip())
     return 1
 
 
@@ -234,8 +254,8 @@ def _attempt(
     limits: Limits,
     events: Events,
     output: TextIO,
-) -> tuple[Ended | None, list[str]]:
-    """Run the group once; what made it fail, if anything did, and what that said."""
+) -> _Failure | None:
+    """Run the group once; what made it fail, if anything did."""
     # Workers that are killed leave their scratch files: all are put where they go.
     with tempfile.TemporaryDirectory(prefix="workers-") as scratch:
         environments = [
@@ -248,7 +268,16 @@ def _attempt(
         finally:
             group.stop(limits.stop_s)
         _forget_ends(events)
-        return failed, [] if failed is None else group.last_lines(failed.worker)
+        if failed is None:
+            return None
+        left = _reason_file(scratch, failed.worker)
+        reason = left.read_text("utf-8") if left.exists() else ""
+        return _Failure(failed, reason, group.last_lines(failed.worker))
+
+
+def _reason_file(scratch: str, worker: int) -> Path:
+    """Where a worker leaves why it fails: they often do for different reasons."""
+    return Path(scratch) / f"reason-{worker}"
 
 
 def _environment(ports: Sequence[int], worker: int, scratch: str) -> dict[str, str]:
@@ -262,6 +291,7 @@ def _environment(ports: Sequence[int], worker: int, scratch: str) -> dict[str, s
         **os.environ,
         "TF_CONFIG": json.dumps({"cluster": cluster, "task": task}),
         WORKER_VARIABLE: str(worker),
+        REASON_VARIABLE: str(_reason_file(scratch, worker)),
         "TMPDIR": scratch,
     }
 

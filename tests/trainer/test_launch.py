@@ -17,14 +17,14 @@ from typing import Any
 
 import pytest
 
-from tfrecords_schema.errors import InputError
+from tfrecords_schema.errors import REASON_VARIABLE, InputError
 from tfrecords_schema.log_lines import WORKER_VARIABLE
 from trainer import launch, tied, worker_group
 from trainer.launch import Limits, free_ports, main, run_group
 
 LONG_S = 60.0
 PREAMBLE = """
-import json, os, signal, subprocess, sys, tempfile
+import json, os, signal, subprocess, sys, tempfile, time
 from pathlib import Path
 folder = Path(sys.argv[1])
 me = json.loads(os.environ["TF_CONFIG"])["task"]["index"]
@@ -167,6 +167,49 @@ sys.exit("no more memory")
     assert f"worker 1 ended with exit code 1, after {max_restarts} restarts" in last
     assert last.endswith("line 98\nline 99\nno more memory")
     assert "line 80" not in last  # twenty lines, the message among them
+
+
+@pytest.mark.parametrize(
+    ("first", "expected"),
+    [
+        ("leave('--seed -1'); sys.exit(2)", "--seed -1"),
+        (
+            "leave('no more memory'); sys.exit(1)",
+            "no more memory\nworker 1 ended with exit code 1, after 0 restarts "
+            "(--max_restarts)",
+        ),
+        (
+            "os.kill(os.getpid(), signal.SIGKILL)",
+            "worker 1 was ended by SIGKILL (was the machine out of memory?), after 0 "
+            "restarts (--max_restarts)",
+        ),
+    ],
+)
+def test_reason_is_that_of_the_worker_that_failed_first(
+    first: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = tmp_path / "reason"
+    monkeypatch.setenv(REASON_VARIABLE, str(left))
+    body = f"""
+def leave(reason):
+    Path(os.environ[{REASON_VARIABLE!r}]).write_text(reason)
+
+def end(*_):
+    leave("my peer is gone")
+    sys.exit(1)
+
+listening = folder / "listening"
+if me == 0:
+    signal.signal(signal.SIGTERM, end)
+    listening.touch()
+    signal.pause()
+while not listening.exists():
+    time.sleep(0.01)
+{first}
+"""
+    limits = Limits(max_restarts=0, grace_s=0.0)
+    run_group(program(tmp_path, body), 2, limits=limits, output=io.StringIO())
+    assert left.read_text() == expected
 
 
 def test_lines_come_whole_and_with_the_number_of_their_worker(tmp_path: Path) -> None:

@@ -44,21 +44,21 @@ def test_checkpoint_of_the_same_configuration_is_taken(tmp_path: Path) -> None:
         (
             "loss.margin=0.3",
             "loss.margin=0.2",
-            r"with loss\.margin=0\.3, .* loss\.margin=0\.2; give --set "
-            r"loss\.margin=0\.3 to go on .* remove its folder",
+            r"with --set loss\.margin=0\.3, .* has loss\.margin=0\.2; .* remove its "
+            r"folder to begin anew",
         ),
         (
             "optimizer.clip_norm=0.5",
             "optimizer.clip_norm=none",
-            r"clip_norm=0\.5, .* has optimizer\.clip_norm=none; .* --set optimizer\.c",
+            r"with --set optimizer\.clip_norm=0\.5, .* has optimizer\.clip_norm=none",
         ),
         (
             "model.near_regions=false",
             "model.near_regions=true",
             r"near_regions=false, .* has model\.near_regions=true",
         ),
-        ("batch_size=8", "batch_size=16", r"give --batch_size=8 to go on"),
-        ("patience=3", "patience=4", r"give --patience=3 to go on"),
+        ("batch_size=8", "batch_size=16", r"with --batch_size=8, .* has batch_size=16"),
+        ("patience=3", "patience=4", r"with --patience=3, .* has patience=4"),
     ],
 )
 def test_checkpoint_of_another_configuration_of_the_same_shapes_is_refused(
