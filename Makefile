@@ -137,7 +137,7 @@ check-infra: $(CHECKS)/.ready ## Terraform and Dockerfiles by checkov and hadoli
 
 .PHONY: deploy
 deploy: $(VENV)/.ready ## Stand ENV=<environment> up in Google Cloud; shows the plan and asks (docs/deploy.md)
-	@$(BIN)/python -m infra.local.deploy --environment "$$ENV"
+	@$(BIN)/python -m infra.deployment.deploy --environment "$$ENV"
 
 .PHONY: clean
 clean: ## Remove the environment and everything built, but not ./runs

@@ -34,7 +34,7 @@ from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root, Stage, parse_run_date
 from tfrecords_schema.segments import SegmentStore
-from trainer.pointer import named_folder, read_pointer
+from trainer.models.pointer import named_folder, read_pointer
 
 log = logging.getLogger(__name__)
 

@@ -39,7 +39,7 @@ from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
 from tfrecords_schema.segments import RecordLocation, SegmentStore
 from tfrecords_schema.usage import Meter
-from trainer.backbones import Backbone, resolve_backbone
+from trainer.backbones.backbones import Backbone, resolve_backbone
 
 log = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ from beam_jobs.ranking.ranking_options import RankCatalogOptions, Wanted, read_w
 from tfrecords_schema import cli, storage
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Root, Stage, parse_run_date
-from trainer.pointer import read_pointer
+from trainer.models.pointer import read_pointer
 from trainer.promote import EXIT_SKIPPED
 
 logger = logging.getLogger(__name__)

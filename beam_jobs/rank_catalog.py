@@ -68,8 +68,8 @@ from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
 from tfrecords_schema.usage import Meter
-from trainer.preparation import backbone_file
-from trainer.vectors import needs_pictures, pair_sizes
+from trainer.models.abilities import needs_pictures, pair_sizes
+from trainer.models.preparation import backbone_file
 
 log = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""Infrastructure as data: table definitions, settings, images and local tooling."""
+"""Infrastructure as data, and tooling: what runs here, what deploys, what checks."""

@@ -29,23 +29,23 @@ from tfrecords_schema.cli import (
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root, parse_run_date
-from trainer.backbone_form import GRID
-from trainer.backend import check_backend
-from trainer.comparison_files import draw_chart, write_table
-from trainer.config import TrainConfig
-from trainer.features import FeatureReader
-from trainer.grids import check_grid
-from trainer.source import Source
-from trainer.strategy import Where, parse_where
-from trainer.variants import (
+from trainer.backbones.backbone_form import GRID
+from trainer.comparisons.comparison_files import draw_chart, write_table
+from trainer.comparisons.variants import (
     REFERENCE,
     Variant,
     check_all_have_effect,
     choose_variants,
 )
+from trainer.configuration.config import TrainConfig
+from trainer.configuration.source import Source
+from trainer.inputs.features import FeatureReader
+from trainer.models.grids import check_grid
+from trainer.training.backend import check_backend
+from trainer.training.strategy import Where, parse_where
 
 if TYPE_CHECKING:
-    from trainer.comparison import Entry
+    from trainer.comparisons.comparison import Entry
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     _check_one_host(where)
     source = Source.of(root, date)
     # TensorFlow takes seconds that a wrong option need not wait for.
-    from trainer.comparison import NEGATIVES, SEED, measure, summarise
+    from trainer.comparisons.comparison import NEGATIVES, SEED, measure, summarise
 
     configs, left_out = _that_can_train(root, source, configs)
     entries, failed = _train(root, source, configs, where)
@@ -111,7 +111,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--variants",
         default="",
-        help="names or groups of trainer/variants.py, by commas (default: all)",
+        help="names or groups of trainer/comparisons/variants.py, by commas "
+        "(default: all)",
     )
     parser.add_argument("--seeds", type=int, default=3, help="of each (default: 3)")
     add_split_argument(parser)
@@ -197,8 +198,8 @@ def _train(
     Raises:
         InputError: the reference cannot be trained.
     """
-    from trainer.comparison import Entry
-    from trainer.training import COST_FILE, train_model
+    from trainer.comparisons.comparison import Entry
+    from trainer.training.training import COST_FILE, train_model
 
     entries = []
     failed: dict[str, dict[str, str]] = {}

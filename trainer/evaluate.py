@@ -30,16 +30,19 @@ from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.usage import Meter
-from trainer.bootstrap import DEFAULT_RESAMPLES, LEAST_RESAMPLES
-from trainer.calibration import calibrate
-from trainer.controls import control_notes
-from trainer.lineup import open_lineup
-from trainer.metric_rows import ALL, MetricRow, metric_rows
-from trainer.metric_table import render_differences, render_headline, render_report
-from trainer.metrics import pair_notes
-from trainer.scoring import score
+from trainer.evaluation.bootstrap import DEFAULT_RESAMPLES, LEAST_RESAMPLES
+from trainer.evaluation.calibration import calibrate
+from trainer.evaluation.controls import control_notes
+from trainer.evaluation.lineup import open_lineup
+from trainer.evaluation.metric_rows import ALL, METRICS_FILE, MetricRow, metric_rows
+from trainer.evaluation.metric_table import (
+    render_differences,
+    render_headline,
+    render_report,
+)
+from trainer.evaluation.metrics import pair_notes
+from trainer.evaluation.scoring import score
 
-METRICS_FILE = "metrics.json"
 TABLE_FILE = "metrics.txt"
 GALLERY_FILE = "gallery.json"
 

@@ -2,11 +2,11 @@
 
     python -m trainer.export_serving --root R (--run_date D | --model RUN_ID | champion)
 
-Writes `{root}/models/<run_id>/serving/` (see `trainer.serving`), its manifest last, and
-prints the folder and the digest of the manifest. A folder that is complete is left as
-it is. The same model gives the same bytes in the same environment, run by this command:
-TensorFlow numbers functions in the order of a process, so the program of a SavedModel
-that another process makes may have other names in it, and nothing else.
+Writes `{root}/models/<run_id>/serving/` (see `trainer.serving.serving`), its manifest
+last, and prints the folder and the digest of the manifest. A folder that is complete is
+left as it is. The same model gives the same bytes in the same environment, run by this
+command: TensorFlow numbers functions in the order of a process, so the program of a
+SavedModel that another process makes may have other names in it, and nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tfrecords_schema import storage
 from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Root, Stage, parse_run_date
-from trainer.chosen_model import choose_model
+from trainer.serving.chosen_model import choose_model
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         date = parse_run_date(options.run_date)
         model = root.receipt(date, Stage.TRAIN).outputs["model"]
     folder = export_serving(root, model)
-    from trainer.serving import manifest_digest  # see `export_serving`
+    from trainer.serving.serving import manifest_digest  # see `export_serving`
 
     log.info("the model to serve is in %s: %s", folder, _told(folder))
     print(f"{folder}  manifest sha256 {manifest_digest(folder)}")
@@ -69,7 +69,7 @@ def export_serving(root: Root, name: str) -> epath.Path:
     """
     chosen = choose_model(root, name)
     # TensorFlow takes seconds that a wrong option need not wait for.
-    from trainer.serving_folder import write_serving
+    from trainer.serving.serving_folder import write_serving
 
     return write_serving(chosen)
 

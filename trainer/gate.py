@@ -25,12 +25,17 @@ from tfrecords_schema.cli import add_run_arguments, configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.usage import Meter
-from trainer.metric_rows import ALL, DIFFERENCE_METRIC, MetricRow, difference_name
-from trainer.rival import CHAMPION
-from trainer.scorers import BASELINES
+from trainer.evaluation.metric_rows import (
+    ALL,
+    DIFFERENCE_METRIC,
+    METRICS_FILE,
+    MetricRow,
+    difference_name,
+)
+from trainer.evaluation.rival import CHAMPION
+from trainer.evaluation.scorers import BASELINES
 
 GATE_FILE = "gate.json"
-METRICS_FILE = "metrics.json"
 
 _log = logging.getLogger(__name__)
 

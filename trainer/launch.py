@@ -57,7 +57,7 @@ from tfrecords_schema.errors import (
 )
 from tfrecords_schema.layout import Stage
 from tfrecords_schema.log_lines import WORKER_VARIABLE
-from trainer.worker_group import Ended, Events, WorkerGroup
+from trainer.training.worker_group import Ended, Events, WorkerGroup
 
 log = logging.getLogger(__name__)
 

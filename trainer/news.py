@@ -18,12 +18,12 @@ from tfrecords_schema import storage
 from tfrecords_schema.cli import add_run_arguments, configure_logging
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Root, parse_run_date
+from trainer.configuration.presets import PRESETS, Preset, parse_preset
+from trainer.configuration.provenance import digest_in, provenance_of, run_id_of
+from trainer.configuration.source import Source
 from trainer.gate import GATE_FILE
-from trainer.pointer import read_pointer, withdrawn_like
-from trainer.presets import PRESETS, Preset, parse_preset
+from trainer.models.pointer import read_pointer, withdrawn_like
 from trainer.promote import EXIT_SKIPPED
-from trainer.provenance import digest_in, provenance_of, run_id_of
-from trainer.source import Source
 
 _log = logging.getLogger(__name__)
 

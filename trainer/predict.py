@@ -22,9 +22,9 @@ from tfrecords_schema import storage
 from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root
-from trainer.chosen_model import choose_model, find_category
-from trainer.pictures import QueryPicture
-from trainer.pointer import CHAMPION
+from trainer.models.pointer import CHAMPION
+from trainer.pictures.pictures import QueryPicture
+from trainer.serving.chosen_model import choose_model, find_category
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -41,8 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     chosen = choose_model(root, options.model)
     category = find_category(options.category, chosen)
     # TensorFlow takes seconds that a wrong option need not wait for.
-    from trainer.prediction import predict, read_products, render_text
-    from trainer.prediction_page import ProductPictures, render_page
+    from trainer.serving.prediction import predict, read_products, render_text
+    from trainer.serving.prediction_page import ProductPictures, render_page
 
     dataset = options.catalog_dataset or chosen.manifest["dataset"]
     products = read_products(root, dataset, category)

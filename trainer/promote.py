@@ -25,9 +25,10 @@ from tfrecords_schema.cli import add_run_arguments, configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.usage import Meter
-from trainer.gate import GATE_FILE, METRICS_FILE, metrics_digest
-from trainer.pointer import read_pointer, replace_pointer, withdrawn_like
-from trainer.vectors import why_unserved
+from trainer.evaluation.metric_rows import METRICS_FILE
+from trainer.gate import GATE_FILE, metrics_digest
+from trainer.models.abilities import why_unserved
+from trainer.models.pointer import read_pointer, replace_pointer, withdrawn_like
 
 EXIT_SKIPPED = 99
 """Airflow's BashOperator marks a task that exits with 99 as skipped: the run goes on

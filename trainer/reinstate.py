@@ -20,9 +20,9 @@ from tfrecords_schema import storage
 from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root
-from trainer.pointer import read_pointer, replace_pointer
+from trainer.configuration.provenance import digest_in
+from trainer.models.pointer import read_pointer, replace_pointer
 from trainer.promote import champion_content
-from trainer.provenance import digest_in
 
 _log = logging.getLogger(__name__)
 

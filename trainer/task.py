@@ -19,13 +19,13 @@ from tfrecords_schema.cli import add_run_arguments, configure_logging
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.usage import Meter
-from trainer.backend import check_backend
-from trainer.config import Method, TrainConfig
-from trainer.config_fields import with_changes
-from trainer.presets import PRESETS, Preset, check_method, parse_preset
-from trainer.source import Source
-from trainer.strategy import Where, parse_where
-from trainer.unused_fields import check_all_used
+from trainer.configuration.config import Method, TrainConfig
+from trainer.configuration.config_fields import with_changes
+from trainer.configuration.presets import PRESETS, Preset, check_method, parse_preset
+from trainer.configuration.source import Source
+from trainer.configuration.unused_fields import check_all_used
+from trainer.training.backend import check_backend
+from trainer.training.strategy import Where, parse_where
 
 _OPTIONS = {
     "batch_size": (int, "batch_size", "pairs in a step, over all replicas"),
@@ -56,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     meter = Meter()
     source = Source.of(root, date)
     # TensorFlow takes seconds that a wrong option need not wait for.
-    from trainer.training import HISTORY_FILE, train_model
+    from trainer.training.training import HISTORY_FILE, train_model
 
     trained = train_model(root, source, preset, config, where)
     if not trained.is_writer:
@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="FIELD=VALUE",
         help="any other field of the configuration, such as model.distance=local; "
-        "see trainer/config.py",
+        "see trainer/configuration/config.py",
     )
     parser.add_argument(
         "--strategy",

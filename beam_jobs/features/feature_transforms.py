@@ -34,9 +34,9 @@ from beam_jobs.pictures import open_jpeg
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.records import FeatureRecord, decode_image, encode_feature
 from tfrecords_schema.segments import SegmentWriter, read_located
-from trainer.backbone_form import IMAGE_PX
-from trainer.backbones import load_model_file
-from trainer.forward import Forward, compile_forward
+from trainer.backbones.backbone_form import IMAGE_PX
+from trainer.backbones.backbones import load_model_file
+from trainer.backbones.forward import Forward, compile_forward
 
 log = logging.getLogger(__name__)
 

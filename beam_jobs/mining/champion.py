@@ -22,10 +22,10 @@ from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root, Stage
 from tfrecords_schema.records import decode_feature, product_key, scene_key
 from tfrecords_schema.segments import SegmentStore
-from trainer.pointer import named_folder, read_pointer
+from trainer.models.pointer import named_folder, read_pointer
 
 if TYPE_CHECKING:
-    from trainer.export import ExportedModel
+    from trainer.models.export import ExportedModel
 
 Crop = tuple[str, PixelBox]
 """Content hash of a scene's picture, and the part of it."""
@@ -216,7 +216,7 @@ class ChampionEmbedder:
 
     def __init__(self, champion: Champion) -> None:
         """Load the model; its framework is imported here, which takes seconds."""
-        from trainer.export import load_model
+        from trainer.models.export import load_model
 
         self._model: ExportedModel = load_model(epath.Path(champion.model))
         self._features = FeatureSnapshot(

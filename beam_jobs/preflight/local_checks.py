@@ -14,7 +14,7 @@ from beam_jobs.preflight.findings import Finding, Told
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
 from tfrecords_schema.storage import is_local
-from trainer.pointer import named_folder, read_pointer
+from trainer.models.pointer import named_folder, read_pointer
 
 GIB = 2**30
 ROOT = "root"

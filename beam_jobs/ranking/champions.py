@@ -7,7 +7,7 @@ import enum
 
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
-from trainer.pointer import named_folder, read_pointer, withdrawn_like
+from trainer.models.pointer import named_folder, read_pointer, withdrawn_like
 
 
 class RankWith(enum.StrEnum):

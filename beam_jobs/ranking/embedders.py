@@ -15,9 +15,9 @@ from etils import epath
 
 from tfrecords_schema.codes import RankCode
 from tfrecords_schema.records import product_key, scene_key
-from trainer.export import ExportedModel, load_model
-from trainer.features import FeatureReader
-from trainer.pair_vectors import SceneVectors
+from trainer.inputs.features import FeatureReader
+from trainer.models.export import ExportedModel, load_model
+from trainer.models.pair_vectors import SceneVectors
 
 Lacking = dict[int, tuple[RankCode, str]]
 """Rows that cannot be embedded, with the code and a word for people."""

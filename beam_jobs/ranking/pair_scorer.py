@@ -1,7 +1,8 @@
 """Scores of models whose distance is no inner product, in NumPy.
 
-Every region of a scene is held against every product, as in `trainer.distances`, which
-has the formulas: with an attention that depends on the product, or without squares.
+Every region of a scene is held against every product, as in `trainer.models.distances`,
+which has the formulas: with an attention that depends on the product, or without
+squares.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from beam_jobs.ranking.scorers import ProductBlock, finite_norms
-from trainer.config import Distance
-from trainer.distances import LEAST_SQUARED_DISTANCE
+from trainer.configuration.config import Distance
+from trainer.models.distances import LEAST_SQUARED_DISTANCE
 
 _ENTRIES = 4_000_000  # regions × products of which there are scores at once: 16 MB
 _SUMMED = 2_000_000  # numbers of which distances are summed at once: 16 MB in float64
@@ -25,7 +26,7 @@ _ROOT_SLACK = 5e-3
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class PairRule:
-    """Which distance; see `trainer.config.ModelConfig`."""
+    """Which distance; see `trainer.configuration.config.ModelConfig`."""
 
     distance: Distance
     squared: bool
@@ -34,7 +35,7 @@ class PairRule:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class SceneArrays:
-    """Scenes, each for a category; see `trainer.pair_vectors.SceneVectors`."""
+    """Scenes, each for a category; see `trainer.models.pair_vectors.SceneVectors`."""
 
     scene: np.ndarray
     local: np.ndarray | None

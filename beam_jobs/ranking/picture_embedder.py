@@ -22,15 +22,15 @@ from beam_jobs.ranking.embedders import (
     without_queries,
 )
 from tfrecords_schema.codes import RankCode
-from trainer.backbone_form import IMAGE_PX
-from trainer.config import Attention
-from trainer.export import load_model
-from trainer.pair_vectors import SceneVectors
-from trainer.picture_backbone import PICTURE_BATCH
-from trainer.picture_model import PictureModel
-from trainer.picture_table import PictureStore, PictureTable, Place
-from trainer.picture_vectors import model_over
-from trainer.rows import Rows
+from trainer.backbones.backbone_form import IMAGE_PX
+from trainer.configuration.config import Attention
+from trainer.evaluation.picture_vectors import model_over
+from trainer.inputs.rows import Rows
+from trainer.models.export import load_model
+from trainer.models.pair_vectors import SceneVectors
+from trainer.models.picture_backbone import PICTURE_BATCH
+from trainer.models.picture_model import PictureModel
+from trainer.pictures.picture_table import PictureStore, PictureTable, Place
 
 _NONE = "no picture in the image store"
 _PIXELS = (IMAGE_PX, IMAGE_PX, 3)

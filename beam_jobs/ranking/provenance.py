@@ -15,8 +15,8 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Root, Stage
 from tfrecords_schema.segments import SegmentStore
-from trainer.backbone_form import MODEL_FILE
-from trainer.vectors import needs_pictures, pair_sizes
+from trainer.backbones.backbone_form import MODEL_FILE
+from trainer.models.abilities import needs_pictures, pair_sizes
 
 CODE_VERSION = 2
 """Raised with every change that gives other rankings for the same input."""

@@ -22,7 +22,7 @@ from beam_jobs.report import (
     verdict,
 )
 from beam_jobs.report.facts import Run
-from trainer.vectors import has_attention
+from trainer.models.abilities import has_attention
 
 
 def render(run: Run, book: pictures.PictureBook) -> str:

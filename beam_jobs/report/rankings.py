@@ -32,7 +32,7 @@ from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from tfrecords_schema.parquet_files import open_parquet, read_batches
-from trainer.vectors import has_attention
+from trainer.models.abilities import has_attention
 
 _BATCH_ROWS = 65_536  # some 10 MB
 _LIST_COLUMNS = ("scene_id", "category", "rank", "product_id", "distance")

@@ -18,7 +18,7 @@ from beam_jobs.report.catalog_facts import (
 )
 from tfrecords_schema.table_folders import published_tables
 from tfrecords_schema.tables import render_sql
-from trainer.presets import Preset
+from trainer.configuration.presets import Preset
 
 HISTORY_DATES = 60  # two months of nights: as many dots as a phone's width tells apart
 

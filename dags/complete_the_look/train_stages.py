@@ -48,8 +48,8 @@ def train(run: Run) -> BaseOperator:
 
 **If this fails**: the last line names the figure and the option of `trainer.task`. Run
 that module by hand with the option set to find a value that works, then make it the
-default in `trainer/presets.py`. Yesterday's champion stays in force. A training that
-was killed goes on from its last checkpoint.""",
+default in `trainer/configuration/presets.py`. Yesterday's champion stays in force. A
+training that was killed goes on from its last checkpoint.""",
     )
 
 

@@ -29,7 +29,7 @@ from infra.local.progress import StageProgress
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Root, Stage, parse_run_date
-from trainer.presets import Preset, parse_preset
+from trainer.configuration.presets import Preset, parse_preset
 
 AIRFLOW_HOME = PROJECT / ".airflow"
 RANKING_PARAMETERS = {"top_k", "filters", "attributes", "index"}

@@ -17,8 +17,8 @@ from tfrecords_schema.boxes import Box, PixelBox
 from tfrecords_schema.codes import Split
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import FeatureRecord, product_key, scene_key
-from trainer.export import save_model
-from trainer.model import StyleModel
+from trainer.models.export import save_model
+from trainer.models.model import StyleModel
 
 CATEGORIES = ["shoes", "bags", "hats"]
 GLOBAL_DIM, REGIONS = 6, (5, 4)

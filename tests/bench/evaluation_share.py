@@ -12,8 +12,8 @@ from tests.bench.step_products import RESNET50, Shapes
 from tests.bench.training_root import Size, write_training_root
 from tests.small_root import DATE
 from tfrecords_schema.codes import Split
-from trainer.config import TrainConfig
-from trainer.evaluate import METRICS_FILE
+from trainer.configuration.config import TrainConfig
+from trainer.evaluation.metric_rows import METRICS_FILE
 
 PHOTOS = Size({Split.TRAIN: 2505, Split.VALIDATION: 279, Split.TEST: 358}, 3144)
 """The sizes of the photos in `shared/data/ccp`, with the default split."""

@@ -30,8 +30,8 @@ from tests.small_root import (
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import ImageRecord, decode_image, encode_image
 from tfrecords_schema.segments import SegmentStore
-from trainer.backbones import load_model_file, resolve_backbone
-from trainer.forward import compile_forward
+from trainer.backbones.backbones import load_model_file, resolve_backbone
+from trainer.backbones.forward import compile_forward
 
 FEATURES = 900
 """So many that loading and compiling the network, which both sides do, is a tenth of

@@ -27,9 +27,9 @@ import numpy as np
 from keras import ops
 
 from tests.bench.step_products import RESNET50, Shapes, products_of_step
-from trainer.config import Precision, TrainConfig
-from trainer.losses import pair_losses
-from trainer.model import StyleModel
+from trainer.configuration.config import Precision, TrainConfig
+from trainer.models.losses import pair_losses
+from trainer.models.model import StyleModel
 
 PRECISIONS = {Precision.FLOAT32: jnp.float32, Precision.BFLOAT16: jnp.bfloat16}
 CATEGORIES = [f"category-{number}" for number in range(10)]
@@ -194,7 +194,7 @@ def make_model(precision: Precision, shapes: Shapes) -> StyleModel:
 
 
 def make_batch(size: int, shapes: Shapes) -> dict[str, np.ndarray]:
-    """As `trainer.batches.Batches.part` makes it, of noise."""
+    """As `trainer.training.batches.Batches.part` makes it, of noise."""
     generator = np.random.default_rng(0)
 
     def drawn(*shape: int) -> np.ndarray:

@@ -35,8 +35,8 @@ from beam_jobs.ranking.top_k import rank_blocks
 from infra.log_chart import Line, Panel, write_log_chart
 from tests.bench.rows import Row
 from tfrecords_schema import storage
-from trainer.export import save_model
-from trainer.model import StyleModel
+from trainer.models.export import save_model
+from trainer.models.model import StyleModel
 
 CHART = Path("build/ranking-growth.svg")
 MIN_GEMM_SHARE = 0.7

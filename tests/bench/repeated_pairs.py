@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.bench.step_products import RESNET50, Shapes
-from trainer.pair_table import PairTable
+from trainer.inputs.pair_table import PairTable
 
 CATEGORIES = [f"category-{number}" for number in range(10)]
 NEGATIVES = 32

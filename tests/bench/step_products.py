@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
-from trainer.config import ModelConfig
+from trainer.configuration.config import ModelConfig
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -29,8 +29,8 @@ from tests.small_root import DATE, RUN_DATE
 from tfrecords_schema.codes import Split
 from tfrecords_schema.layout import Stage
 from trainer import evaluate, task
-from trainer.config import ModelConfig
-from trainer.pair_table import read_pairs
+from trainer.configuration.config import ModelConfig
+from trainer.inputs.pair_table import read_pairs
 
 SMALL = Shapes(global_dim=8, n_regions=4, region_dim=6, distinct=400)
 ROOT = Path(__file__).parents[2]

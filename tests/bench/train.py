@@ -17,17 +17,17 @@ from tests.bench.rows import Row
 from tests.small_root import sha, write_segment
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import ImageRecord, encode_image
-from trainer.backbones import load_model_file, resolve_backbone
-from trainer.batches import Batches
-from trainer.config import TrainConfig
-from trainer.map_keeping import MapKeeper, keep_maps
-from trainer.optimizers import make_optimizer
-from trainer.pair_table import PairTable
-from trainer.picture_model import Trainable
-from trainer.picture_table import PictureStore, PictureTable, Place
-from trainer.preparation import make_model, make_picture_model
-from trainer.presets import PRESETS, Preset
-from trainer.steps import make_step
+from trainer.backbones.backbones import load_model_file, resolve_backbone
+from trainer.configuration.config import TrainConfig
+from trainer.configuration.presets import PRESETS, Preset
+from trainer.inputs.pair_table import PairTable
+from trainer.models.map_keeping import MapKeeper, keep_maps
+from trainer.models.picture_model import Trainable
+from trainer.models.preparation import make_model, make_picture_model
+from trainer.pictures.picture_table import PictureStore, PictureTable, Place
+from trainer.training.batches import Batches
+from trainer.training.optimizers import make_optimizer
+from trainer.training.steps import make_step
 
 PAIRS, PRODUCTS = 1_024, 256
 PICTURES = 32

@@ -30,8 +30,8 @@ from tests.bench.repeated_pairs import CATEGORIES
 from tests.bench.rows import Row
 from tests.bench.step_products import RESNET50, Shapes
 from tfrecords_schema.codes import Split
-from trainer.features import FeatureReader
-from trainer.pair_table import PairTable, read_pairs
+from trainer.inputs.features import FeatureReader
+from trainer.inputs.pair_table import PairTable, read_pairs
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 CHART = Path("build/train_cost.svg")

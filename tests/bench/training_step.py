@@ -17,12 +17,12 @@ from tests.bench.bare_products import compile_products
 from tests.bench.repeated_pairs import CATEGORIES, repeated_pairs
 from tests.bench.rows import Row
 from tests.bench.step_products import RESNET50, Shapes, products_of_step
-from trainer.batches import Batches
-from trainer.config import OptimizerConfig, TrainConfig
-from trainer.optimizers import make_optimizer
-from trainer.pair_table import PairTable
-from trainer.preparation import make_model
-from trainer.steps import Step, make_step
+from trainer.configuration.config import OptimizerConfig, TrainConfig
+from trainer.inputs.pair_table import PairTable
+from trainer.models.preparation import make_model
+from trainer.training.batches import Batches
+from trainer.training.optimizers import make_optimizer
+from trainer.training.steps import Step, make_step
 
 PAIRS = 4_000
 MAX_RATIO = 2.0

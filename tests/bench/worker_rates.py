@@ -17,7 +17,7 @@ from tests.bench.training_root import Size, write_training_root
 from tests.small_root import DATE
 from tfrecords_schema.codes import Split
 from tfrecords_schema.layout import Root
-from trainer.config import TrainConfig
+from trainer.configuration.config import TrainConfig
 
 PAIRS = 3_200  # 50 steps: every window that is measured is one epoch
 EPOCHS = 3  # the first is not counted: in it the step is compiled

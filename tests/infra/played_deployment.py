@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from infra.local.commands import Shell
+from infra.deployment.commands import Shell
 
 REGISTRY = "europe-west1-docker.pkg.dev/shop-project/images"
 DIGEST = "sha256:" + "a" * 64

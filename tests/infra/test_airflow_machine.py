@@ -14,7 +14,7 @@ import yaml
 from played_deployment import PlayedShell
 from terraform_config import FOLDER, configuration
 
-from infra.local.airflow_secrets import fill_secrets
+from infra.deployment.airflow_secrets import fill_secrets
 
 TEMPLATE = (FOLDER / "airflow-machine.yaml.tftpl").read_text()
 VALUES = {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from played_deployment import DIGEST, OUTPUTS, REGISTRY, PlayedShell, write_settings
 
-from infra.local import airflow_secrets, deploy, images
+from infra.deployment import airflow_secrets, deploy, images
 from tfrecords_schema.errors import InputError
 
 

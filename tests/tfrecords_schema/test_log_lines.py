@@ -29,14 +29,16 @@ from tfrecords_schema.cli import configure_logging
 from tfrecords_schema.errors import InputError, UnreachableError, exit_on_input_error
 def main(argv):
     configure_logging("train", ["--run_date=2026-11-28"])
-    logging.getLogger("trainer.loop").info("a table:\\n  1\\n  2")
+    logging.getLogger("trainer.training.loop").info("a table:\\n  1\\n  2")
     {then}
 exit_on_input_error(main)
 """
 
 
 def record(message: str, *args: Any, level: int = logging.INFO) -> logging.LogRecord:
-    made = logging.LogRecord("trainer.loop", level, "f.py", 1, message, args, None)
+    made = logging.LogRecord(
+        "trainer.training.loop", level, "f.py", 1, message, args, None
+    )
     made.created = 1795831445.25  # 2026-11-28 02:04:05.250 UTC
     return made
 
@@ -68,7 +70,7 @@ def test_a_line_says_when_how_bad_what_and_who() -> None:
         "time": "2026-11-28T02:04:05.250Z",
         "severity": "INFO",
         "message": "3 of 4",
-        "logger": "trainer.loop",
+        "logger": "trainer.training.loop",
         "stage": "train",
     }
 
@@ -187,7 +189,7 @@ def test_every_line_of_a_job_is_json_with_run_and_stage_however_it_ends(
 def test_people_get_text_unless_they_ask_for_json() -> None:
     done = run("raise InputError('--x 1 is too small')")
     first, *rest, last = done.stderr.decode().splitlines()
-    assert first.endswith("INFO trainer.loop: a table:")
+    assert first.endswith("INFO trainer.training.loop: a table:")
     assert rest == ["  1", "  2"]
     assert last == "error: --x 1 is too small"
     assert LOG_FORMAT.startswith("%(asctime)s %(levelname)s %(name)s: ")

@@ -16,10 +16,10 @@ import keras
 import numpy as np
 from keras import ops
 
-from trainer.config import LossConfig, TrainConfig
-from trainer.config_fields import config_from_dict
-from trainer.losses import batch_losses
-from trainer.model import StyleModel
+from trainer.configuration.config import LossConfig, TrainConfig
+from trainer.configuration.config_fields import config_from_dict
+from trainer.models.losses import batch_losses
+from trainer.models.model import StyleModel
 
 STEPS = 3
 CATEGORIES = ["bags", "hats", "shoes"]
@@ -49,7 +49,7 @@ def train_tensorflow(
 ) -> list[float]:
     import tensorflow as tf
 
-    from trainer.steps import dense
+    from trainer.training.steps import dense
 
     losses = []
     for _ in range(STEPS):

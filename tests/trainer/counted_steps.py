@@ -12,7 +12,7 @@ def counting(
     """A maker of steps, each of which is what `act` makes of it.
 
     Args:
-        make: the maker, as `trainer.steps.make_step`.
+        make: the maker, as `trainer.training.steps.make_step`.
         act: is told the number of the step, from 1, and takes it by calling the other
             argument, which returns the loss.
     """

@@ -14,8 +14,9 @@ from etils import epath
 
 from tfrecords_schema import dataset_tables, storage
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
-from trainer import evaluate, lineup
-from trainer.eval_set import EvalPair
+from trainer import evaluate
+from trainer.evaluation import lineup
+from trainer.evaluation.eval_set import EvalPair
 
 DATE = "2026-11-20"
 DATASET = "d1"

@@ -19,11 +19,11 @@ from tfrecords_schema import storage
 from tfrecords_schema.layout import Receipt, Root, Stage
 from tfrecords_schema.records import ImageRecord, encode_image, product_key, scene_key
 from tfrecords_schema.segments import SegmentStore
-from trainer.backbone_identity import fingerprint
-from trainer.export import save_model, weights_digest
-from trainer.forward import compile_forward
-from trainer.keras_files import write_keras_file
-from trainer.model import StyleModel
+from trainer.backbones.backbone_identity import fingerprint
+from trainer.backbones.forward import compile_forward
+from trainer.backbones.keras_files import write_keras_file
+from trainer.models.export import save_model, weights_digest
+from trainer.models.model import StyleModel
 
 RUN_ID = "2026-11-22-m1"
 SHOES, HATS = "Apparel|Shoes", "Apparel|Hats"

@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from counted_steps import counting
 
-from trainer import loop, task
+from trainer import task
+from trainer.training import loop
 
 
 def main(worker: str, step: str, mark: str, *options: str) -> None:

@@ -18,13 +18,13 @@ import numpy as np
 import tensorflow as tf
 from training_world import CATEGORIES, planted_table
 
-from trainer import steps
-from trainer.batches import Batches
-from trainer.config import TrainConfig
-from trainer.config_fields import with_changes
-from trainer.optimizers import make_optimizer
-from trainer.preparation import make_model
-from trainer.strategy import Where, make_strategy
+from trainer.configuration.config import TrainConfig
+from trainer.configuration.config_fields import with_changes
+from trainer.models.preparation import make_model
+from trainer.training import steps
+from trainer.training.batches import Batches
+from trainer.training.optimizers import make_optimizer
+from trainer.training.strategy import Where, make_strategy
 
 STEPS = 2
 SCALE = 64.0

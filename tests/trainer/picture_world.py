@@ -32,10 +32,10 @@ from tfrecords_schema.records import (
     scene_key,
 )
 from trainer import task
-from trainer.backbones import load_model_file, resolve_backbone
-from trainer.forward import compile_forward
-from trainer.picture_views import open_stored
-from trainer.pictures import PREPROCESSING, picture_array
+from trainer.backbones.backbones import load_model_file, resolve_backbone
+from trainer.backbones.forward import compile_forward
+from trainer.pictures.picture_views import open_stored
+from trainer.pictures.pictures import PREPROCESSING, picture_array
 
 CATEGORIES = ("hats", "shoes")
 N_SCENES, N_PRODUCTS, N_STYLES = 20, 4, 2

@@ -23,19 +23,19 @@ from small_root import DATASET, RUN_DATE
 from training_world import CATEGORIES, planted_table
 
 from tfrecords_schema.layout import Root, Stage
-from trainer.config import TrainConfig
-from trainer.config_fields import with_changes
-from trainer.loop import Places, train
-from trainer.pair_table import read_categories
-from trainer.picture_model import Trainable
-from trainer.preparation import (
+from trainer.configuration.config import TrainConfig
+from trainer.configuration.config_fields import with_changes
+from trainer.inputs.pair_table import read_categories
+from trainer.models.picture_model import Trainable
+from trainer.models.preparation import (
     Sources,
     Tables,
     make_model,
     read_tables,
     untrained_model,
 )
-from trainer.strategy import Where, is_chief, make_strategy
+from trainer.training.loop import Places, train
+from trainer.training.strategy import Where, is_chief, make_strategy
 
 SIZES = (
     "model.dropout=0",

@@ -19,19 +19,21 @@ from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import FeatureRecord, encode_feature
-from trainer import compare, loop, preparation, training
-from trainer.comparison import NEGATIVES, SEED, Entry, Results, summarise
-from trainer.comparison_files import draw_chart, write_table
-from trainer.config import Method
-from trainer.eval_set import load_eval_set
-from trainer.lineup import open_lineup
-from trainer.metrics import METRICS
-from trainer.preparation import Tables
-from trainer.scene_features import SceneView
-from trainer.scoring import score
-from trainer.train_state import EpochResult
-from trainer.training import train_model
-from trainer.variants import VARIANTS, Group, choose_variants
+from trainer import compare
+from trainer.comparisons.comparison import NEGATIVES, SEED, Entry, Results, summarise
+from trainer.comparisons.comparison_files import draw_chart, write_table
+from trainer.comparisons.variants import VARIANTS, Group, choose_variants
+from trainer.configuration.config import Method
+from trainer.evaluation.eval_set import load_eval_set
+from trainer.evaluation.lineup import open_lineup
+from trainer.evaluation.metrics import METRICS
+from trainer.evaluation.scene_features import SceneView
+from trainer.evaluation.scoring import score
+from trainer.models import preparation
+from trainer.models.preparation import Tables
+from trainer.training import loop, training
+from trainer.training.train_state import EpochResult
+from trainer.training.training import train_model
 
 SPLITS = ("train",) * 3 + ("validation", "test")
 QUICK = ("--set=batch_size=16", "--set=max_epochs=2", "--seeds=2")

@@ -27,8 +27,8 @@ from evaluation_world import (
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Stage, parse_run_date
-from trainer.metric_rows import metric_rows
-from trainer.metrics import METRICS
+from trainer.evaluation.metric_rows import metric_rows
+from trainer.evaluation.metrics import METRICS
 
 
 @pytest.fixture

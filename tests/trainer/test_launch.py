@@ -19,8 +19,9 @@ import pytest
 
 from tfrecords_schema.errors import REASON_VARIABLE, InputError
 from tfrecords_schema.log_lines import WORKER_VARIABLE
-from trainer import launch, tied, worker_group
+from trainer import launch
 from trainer.launch import Limits, free_ports, main, run_group
+from trainer.training import tied, worker_group
 
 LONG_S = 60.0
 PREAMBLE = """

@@ -20,8 +20,9 @@ from test_training import make_root
 
 from tfrecords_schema import storage
 from tfrecords_schema.layout import Root, Stage
-from trainer import task, training
+from trainer import task
 from trainer.launch import run_group
+from trainer.training import training
 
 OPTIONS = (
     "--batch_size=16",

@@ -10,9 +10,9 @@ from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from trainer import news
-from trainer.presets import PRESETS, Preset
-from trainer.provenance import digest_in, provenance_of, run_id_of
-from trainer.source import Source
+from trainer.configuration.presets import PRESETS, Preset
+from trainer.configuration.provenance import digest_in, provenance_of, run_id_of
+from trainer.configuration.source import Source
 
 TODAY = "2026-11-28"
 

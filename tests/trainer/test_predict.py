@@ -25,12 +25,12 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import product_key, scene_key
 from trainer import predict
-from trainer.chosen_model import choose_model, find_category
-from trainer.export import load_model
-from trainer.features import FeatureReader
-from trainer.nearest import Product, RankedProduct
-from trainer.prediction import render_text
-from trainer.prediction_page import (
+from trainer.inputs.features import FeatureReader
+from trainer.models.export import load_model
+from trainer.serving.chosen_model import choose_model, find_category
+from trainer.serving.nearest import Product, RankedProduct
+from trainer.serving.prediction import render_text
+from trainer.serving.prediction_page import (
     Prediction,
 )
 

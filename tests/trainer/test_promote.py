@@ -12,8 +12,9 @@ from google.api_core.exceptions import PreconditionFailed
 from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
-from trainer import pointer, promote
-from trainer.pointer import Pointer, read_pointer, replace_pointer
+from trainer import promote
+from trainer.models import pointer
+from trainer.models.pointer import Pointer, read_pointer, replace_pointer
 
 REASONS = ["not worse than champion r0 beyond the interval: binary accuracy +0.01"]
 

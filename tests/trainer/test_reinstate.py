@@ -12,7 +12,7 @@ from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from trainer import promote, reinstate
-from trainer.pointer import read_pointer
+from trainer.models.pointer import read_pointer
 
 OLD, NEW = "2026-11-20-aaaa", "2026-11-21-bbbb"
 

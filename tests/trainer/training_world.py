@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.pair_table import PairTable
+from trainer.inputs.pair_table import PairTable
 
 GLOBAL_DIM, N_REGIONS, REGION_DIM = 8, 4, 6
 CATEGORIES = ["hats", "shoes"]

@@ -13,13 +13,13 @@ import pytest
 import tensorflow as tf
 from training_world import CATEGORIES, planted_table
 
-from trainer import loop
-from trainer.config import TrainConfig
-from trainer.config_fields import with_changes
-from trainer.loop import Places, train
-from trainer.model import StyleModel
-from trainer.preparation import Tables, make_model
-from trainer.train_state import EpochResult
+from trainer.configuration.config import TrainConfig
+from trainer.configuration.config_fields import with_changes
+from trainer.models.model import StyleModel
+from trainer.models.preparation import Tables, make_model
+from trainer.training import loop
+from trainer.training.loop import Places, train
+from trainer.training.train_state import EpochResult
 
 SIZES = (
     "model.dropout=0",

@@ -39,7 +39,7 @@ from tfrecords_schema.records import (
     product_key,
     scene_key,
 )
-from trainer.forward import Forward
+from trainer.backbones.forward import Forward
 
 SIZE = (90, 120)
 ABOVE, BESIDE = PixelBox(0, 0, 90, 48), PixelBox(0, 0, 40, 120)

@@ -52,8 +52,8 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
 from tfrecords_schema.records import blanked_key, product_key
 from tfrecords_schema.segments import SegmentWriter
-from trainer.backbones import load_model_file
-from trainer.forward import compile_forward
+from trainer.backbones.backbones import load_model_file
+from trainer.backbones.forward import compile_forward
 
 pytestmark = pytest.mark.usefixtures("three_a_unit")
 

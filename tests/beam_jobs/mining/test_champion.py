@@ -34,7 +34,7 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from tfrecords_schema.records import product_key
 from tfrecords_schema.segments import SegmentStore
-from trainer.model import StyleModel
+from trainer.models.model import StyleModel
 
 SCENES = [f"scene-{n}" for n in range(SCENE_BATCH + 5)]
 PRODUCTS = [f"shoes-{n}" for n in range(9)]

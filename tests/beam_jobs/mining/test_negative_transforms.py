@@ -38,7 +38,7 @@ from beam_jobs.mining.negative_transforms import MineNegatives
 from beam_jobs.mining.negatives import Candidate, NegativeRule, Strategy
 from tfrecords_schema.codes import PairCode, Split
 from tfrecords_schema.layout import Root
-from trainer.model import StyleModel
+from trainer.models.model import StyleModel
 
 ONE_WORKER = PipelineOptions(
     ["--runner=DirectRunner", "--direct_running_mode=in_memory"]

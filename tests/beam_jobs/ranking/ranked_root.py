@@ -28,8 +28,8 @@ from beam_jobs.ranking.plan import BlockSizes
 from tfrecords_schema import storage
 from tfrecords_schema.layout import Receipt, Root, Stage
 from tfrecords_schema.records import FeatureRecord, product_key, scene_key
-from trainer.export import save_model
-from trainer.model import StyleModel
+from trainer.models.export import save_model
+from trainer.models.model import StyleModel
 
 GLOBAL_DIM, REGIONS = 6, (4, 4)
 SIZES = {"embedding_dim": 8, "global_units": 12, "local_units": 10, "dropout": 0.5}

@@ -11,7 +11,7 @@ from beam_jobs.ranking.lists import ListRule
 from beam_jobs.ranking.pair_scorer import PairDistances, PairRule, SceneArrays
 from beam_jobs.ranking.scorers import ProductBlock
 from beam_jobs.ranking.top_k import rank_blocks
-from trainer.config import Distance
+from trainer.configuration.config import Distance
 
 N, M, REGIONS, DIM, K = 7, 60, 4, 6, 9
 

@@ -69,8 +69,8 @@ from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
 from tfrecords_schema.records import FeatureRecord, product_key
 from tfrecords_schema.table_folders import published_tables
-from trainer.export import ExportedModel
-from trainer.model import StyleModel
+from trainer.models.export import ExportedModel
+from trainer.models.model import StyleModel
 
 
 @pytest.fixture(scope="module")

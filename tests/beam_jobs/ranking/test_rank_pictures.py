@@ -29,15 +29,15 @@ from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root, Stage
 from tfrecords_schema.records import ImageRecord, encode_image
-from trainer.backbones import load_model_file, resolve_backbone
-from trainer.config_fields import with_changes
-from trainer.export import save_model
-from trainer.picture_model import PictureModel
-from trainer.picture_table import PictureStore
-from trainer.picture_views import cells_array, open_stored
-from trainer.pictures import PREPROCESSING, picture_array
-from trainer.preparation import make_picture_model
-from trainer.presets import PRESETS, Preset
+from trainer.backbones.backbones import load_model_file, resolve_backbone
+from trainer.configuration.config_fields import with_changes
+from trainer.configuration.presets import PRESETS, Preset
+from trainer.models.export import save_model
+from trainer.models.picture_model import PictureModel
+from trainer.models.preparation import make_picture_model
+from trainer.pictures.picture_table import PictureStore
+from trainer.pictures.picture_views import cells_array, open_stored
+from trainer.pictures.pictures import PREPROCESSING, picture_array
 
 # The model knows a category that the catalogue lacks, and in another order.
 CATEGORIES = ["shoes", "bags", "hats"]

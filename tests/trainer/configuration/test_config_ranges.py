@@ -1,0 +1,47 @@
+"""Numbers that a configuration cannot have are named with their field."""
+
+from __future__ import annotations
+
+import pytest
+
+from tfrecords_schema.errors import InputError
+from trainer.configuration.config import TrainConfig
+from trainer.configuration.config_fields import with_changes
+
+ABOVE_ZERO = (
+    "loss.margin",
+    "loss.temperature",
+    "optimizer.clip_norm",
+    "pictures.backbone_rate",
+)
+ZERO_OR_ABOVE = (
+    "optimizer.weight_decay",
+    "optimizer.warmup_epochs",
+    "projection.ridge",
+    "projection.shrinkage",
+    "projection.others",
+    "projection.power",
+)
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0"])
+@pytest.mark.parametrize("field", ABOVE_ZERO)
+def test_value_that_is_not_above_zero_or_not_finite_is_refused(
+    field: str, value: str
+) -> None:
+    with pytest.raises(InputError, match=rf"{field} .*must be above 0, and finite"):
+        with_changes(TrainConfig(), ["input=pictures", f"{field}={value}"])
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1"])
+@pytest.mark.parametrize("field", ZERO_OR_ABOVE)
+def test_value_that_is_below_zero_or_not_finite_is_refused(
+    field: str, value: str
+) -> None:
+    with pytest.raises(InputError, match=rf"{field} .*must be at least 0, and finite"):
+        with_changes(TrainConfig(), [f"{field}={value}"])
+
+
+@pytest.mark.parametrize("field", ZERO_OR_ABOVE)
+def test_zero_is_taken_where_it_means_something(field: str) -> None:
+    with_changes(TrainConfig(), [f"{field}=0"])

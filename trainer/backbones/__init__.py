@@ -1,0 +1,1 @@
+"""Networks that turn pictures into features: where they come from, and which."""

@@ -1,0 +1,1 @@
+"""What `evaluate` is made of: pairs, scorers, metrics, intervals, the gallery."""

@@ -1,0 +1,1 @@
+"""What models are trained on: features, maps and pairs, by rows."""

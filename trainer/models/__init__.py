@@ -1,0 +1,1 @@
+"""The models: layers, distances, losses, and a trained model as a folder."""

@@ -1,0 +1,1 @@
+"""What TensorBoard shows besides curves: attention, rankings, the projector."""

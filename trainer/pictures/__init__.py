@@ -1,0 +1,1 @@
+"""Pictures: read within limits, as a graph, cut into views, by rows."""

@@ -1,0 +1,1 @@
+"""What `export_serving` and `predict` are made of: the way from a JPEG to products."""
