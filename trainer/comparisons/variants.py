@@ -88,6 +88,11 @@ VARIANTS: tuple[Variant, ...] = (
     Variant("uniform_attention", Group.MODEL, changes=("model.attention=uniform",)),
     Variant("product_attention", Group.MODEL, changes=("model.attention=product",)),
     Variant("far_regions", Group.MODEL, changes=("model.near_regions=false",)),
+    Variant(
+        "product_attention_far",
+        Group.MODEL,
+        changes=("model.attention=product", "model.near_regions=false"),
+    ),
     Variant("plain_distance", Group.MODEL, changes=("model.squared=false",)),
     Variant("grid_4", Group.MODEL, changes=("model.grid=4",)),
     Variant("grid_14", Group.MODEL, changes=("model.grid=14",)),
