@@ -87,25 +87,31 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
-def on_hosts(out: Path, changes: tuple[str, ...]) -> Trained:
-    addresses = [f"127.0.0.1:{port}" for port in free_ports(2)]
-    workers = [
+def on_hosts(outs: dict[str, Path], changes: tuple[str, ...]) -> None:
+    """Train on two hosts, each of which would write to a place of its own.
+
+    Args:
+        outs: where, by the host's task: its type and number.
+        changes: of the configuration.
+    """
+    addresses = [f"127.0.0.1:{port}" for port in free_ports(len(outs))]
+    tasks = [name.split() for name in outs]
+    cluster: dict[str, list[str]] = {}
+    for (kind, _), address in zip(tasks, addresses, strict=True):
+        cluster.setdefault(kind, []).append(address)
+    hosts = [
         start(
             "hosts",
             out,
             changes,
             TF_CONFIG=json.dumps(
-                {
-                    "cluster": {"worker": addresses},
-                    "task": {"type": "worker", "index": index},
-                }
+                {"cluster": cluster, "task": {"type": kind, "index": int(number)}}
             ),
         )
-        for index in range(2)
+        for (kind, number), out in zip(tasks, outs.values(), strict=True)
     ]
-    for worker in workers:
-        finish(worker)
-    return trained(out)
+    for host in hosts:
+        finish(host)
 
 
 def assert_same(found: Trained, expected: Trained) -> None:
@@ -172,10 +178,16 @@ def test_two_devices_train_on_pictures_what_one_trains(tmp_path: Path) -> None:
     assert_same(trained(tmp_path / "two.npz"), trained(tmp_path / "one.npz"))
 
 
-def test_two_hosts_train_what_one_trains(tmp_path: Path) -> None:
-    finish(start("one", tmp_path / "one.npz", IN_BATCH))
-    found = on_hosts(tmp_path / "two.npz", IN_BATCH)
-    assert_same(found, trained(tmp_path / "one.npz"))
+@pytest.mark.parametrize("first", ["worker 0", "chief 0"])
+def test_two_hosts_train_what_one_trains_and_the_first_alone_writes(
+    first: str, by_devices: dict[str, Path], tmp_path: Path
+) -> None:
+    other = "worker 1" if first == "worker 0" else "worker 0"
+    outs = {first: tmp_path / "first.npz", other: tmp_path / "other.npz"}
+    on_hosts(outs, CONFIGS["online_softmax"])
+    assert_same(trained(outs[first]), trained(by_devices["one"] / "online_softmax.npz"))
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"first.npz", "first.checkpoints"}
 
 
 def test_overflow_on_the_second_device_alone_changes_no_weight_on_either(
