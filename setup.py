@@ -72,7 +72,7 @@ setup(
             "warehouse/views/*/*",
         ],
         "beam_jobs": ["templates/*"],
-        "trainer": ["templates/*"],
+        "trainer.serving": ["templates/*"],
     },
     install_requires=CORE,
     extras_require=EXTRAS,

@@ -24,7 +24,6 @@ from tfrecords_schema import cli, storage
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Root, Stage, parse_run_date
 from trainer.models.pointer import read_pointer
-from trainer.promote import EXIT_SKIPPED
 
 logger = logging.getLogger(__name__)
 
@@ -105,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         reason = why_published(root, run_date, wanted, warehouse=options.warehouse)
     if reason:
         logger.info("nothing to offer: %s", reason)
-        sys.exit(EXIT_SKIPPED)
+        sys.exit(cli.EXIT_SKIPPED)
     logger.info("the catalogue of %s is offered to the champion", run_date)
 
 

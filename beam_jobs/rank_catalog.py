@@ -69,7 +69,7 @@ from tfrecords_schema.hashing import digest
 from tfrecords_schema.layout import Receipt, Root, Stage
 from tfrecords_schema.usage import Meter
 from trainer.models.abilities import needs_pictures, pair_sizes
-from trainer.models.preparation import backbone_file
+from trainer.models.picture_export import backbone_file
 
 log = logging.getLogger(__name__)
 

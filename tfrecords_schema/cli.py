@@ -18,6 +18,10 @@ from tfrecords_schema.log_lines import (
     run_fields,
 )
 
+EXIT_SKIPPED = 99
+"""Of a job that rightly changes nothing, such as one that refuses a model: Airflow
+marks its task as skipped, the run goes on with what there is, nobody is paged."""
+
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 

@@ -13,7 +13,7 @@ in packages; each imports only those below it (a contract in `pyproject.toml`):
 
     serving          prediction for single pictures, and the folder that is served
     comparisons      variants, and one measurement for all of them
-    training         batches, steps, the loop, checkpoints, watch-dogs, processes
+    training         batches, steps, the loop, checkpoints, processes; the closed form
     monitoring       what TensorBoard shows besides curves
     evaluation       pairs, scorers, metrics, intervals, calibration
     models           layers, distances, losses; a model as a folder, the champion

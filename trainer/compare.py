@@ -112,7 +112,7 @@ def _parser() -> argparse.ArgumentParser:
         "--variants",
         default="",
         help="names or groups of trainer/comparisons/variants.py, by commas "
-        "(default: all)",
+        "(default: all but article)",
     )
     parser.add_argument("--seeds", type=int, default=3, help="of each (default: 3)")
     add_split_argument(parser)

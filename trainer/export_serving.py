@@ -2,7 +2,7 @@
 
     python -m trainer.export_serving --root R (--run_date D | --model RUN_ID | champion)
 
-Writes `{root}/models/<run_id>/serving/` (see `trainer.serving.serving`), its manifest
+Writes `{root}/models/<run_id>/serving/` (see `trainer.serving.loading`), its manifest
 last, and prints the folder and the digest of the manifest. A folder that is complete is
 left as it is. The same model gives the same bytes in the same environment, run by this
 command: TensorFlow numbers functions in the order of a process, so the program of a
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         date = parse_run_date(options.run_date)
         model = root.receipt(date, Stage.TRAIN).outputs["model"]
     folder = export_serving(root, model)
-    from trainer.serving.serving import manifest_digest  # see `export_serving`
+    from trainer.serving.loading import manifest_digest  # see `export_serving`
 
     log.info("the model to serve is in %s: %s", folder, _told(folder))
     print(f"{folder}  manifest sha256 {manifest_digest(folder)}")

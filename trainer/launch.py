@@ -271,7 +271,7 @@ def _attempt(
         if failed is None:
             return None
         left = _reason_file(scratch, failed.worker)
-        reason = left.read_text("utf-8") if left.exists() else ""
+        reason = left.read_text("utf-8", errors="replace") if left.exists() else ""
         return _Failure(failed, reason, group.last_lines(failed.worker))
 
 

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 
 from tfrecords_schema import storage
-from tfrecords_schema.cli import add_run_arguments, configure_logging
+from tfrecords_schema.cli import EXIT_SKIPPED, add_run_arguments, configure_logging
 from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Root, parse_run_date
 from trainer.configuration.presets import PRESETS, Preset, parse_preset
@@ -23,7 +23,6 @@ from trainer.configuration.provenance import digest_in, provenance_of, run_id_of
 from trainer.configuration.source import Source
 from trainer.gate import GATE_FILE
 from trainer.models.pointer import read_pointer, withdrawn_like
-from trainer.promote import EXIT_SKIPPED
 
 _log = logging.getLogger(__name__)
 

@@ -21,7 +21,7 @@ from typing import Any
 from etils import epath
 
 from tfrecords_schema import storage
-from tfrecords_schema.cli import add_run_arguments, configure_logging
+from tfrecords_schema.cli import EXIT_SKIPPED, add_run_arguments, configure_logging
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.usage import Meter
@@ -29,10 +29,6 @@ from trainer.evaluation.metric_rows import METRICS_FILE
 from trainer.gate import GATE_FILE, metrics_digest
 from trainer.models.abilities import why_unserved
 from trainer.models.pointer import read_pointer, replace_pointer, withdrawn_like
-
-EXIT_SKIPPED = 99
-"""Airflow's BashOperator marks a task that exits with 99 as skipped: the run goes on
-with the champion there is, and nobody is paged for a model that was rightly refused."""
 
 _log = logging.getLogger(__name__)
 

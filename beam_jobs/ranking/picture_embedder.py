@@ -24,11 +24,11 @@ from beam_jobs.ranking.embedders import (
 from tfrecords_schema.codes import RankCode
 from trainer.backbones.backbone_form import IMAGE_PX
 from trainer.configuration.config import Attention
-from trainer.evaluation.picture_vectors import model_over
 from trainer.inputs.rows import Rows
 from trainer.models.export import load_model
 from trainer.models.pair_vectors import SceneVectors
 from trainer.models.picture_backbone import PICTURE_BATCH
+from trainer.models.picture_export import model_over
 from trainer.models.picture_model import PictureModel
 from trainer.pictures.picture_table import PictureStore, PictureTable, Place
 

@@ -1,1 +1,1 @@
-"""What `deploy` is made of: images, Terraform, the Airflow machine and its secrets."""
+"""What `make deploy` does: images, Terraform, the Airflow machine and its secrets."""

@@ -23,10 +23,10 @@ from trainer.configuration.presets import PRESETS, Preset
 from trainer.inputs.pair_table import PairTable
 from trainer.models.map_keeping import MapKeeper, keep_maps
 from trainer.models.picture_model import Trainable
-from trainer.models.preparation import make_model, make_picture_model
 from trainer.pictures.picture_table import PictureStore, PictureTable, Place
 from trainer.training.batches import Batches
 from trainer.training.optimizers import make_optimizer
+from trainer.training.preparation import make_model, make_picture_model
 from trainer.training.steps import make_step
 
 PAIRS, PRODUCTS = 1_024, 256

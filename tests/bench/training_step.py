@@ -19,9 +19,9 @@ from tests.bench.rows import Row
 from tests.bench.step_products import RESNET50, Shapes, products_of_step
 from trainer.configuration.config import OptimizerConfig, TrainConfig
 from trainer.inputs.pair_table import PairTable
-from trainer.models.preparation import make_model
 from trainer.training.batches import Batches
 from trainer.training.optimizers import make_optimizer
+from trainer.training.preparation import make_model
 from trainer.training.steps import Step, make_step
 
 PAIRS = 4_000

@@ -20,10 +20,10 @@ from training_world import CATEGORIES, planted_table
 
 from trainer.configuration.config import TrainConfig
 from trainer.configuration.config_fields import with_changes
-from trainer.models.preparation import make_model
 from trainer.training import steps
 from trainer.training.batches import Batches
 from trainer.training.optimizers import make_optimizer
+from trainer.training.preparation import make_model
 from trainer.training.strategy import Where, make_strategy
 
 STEPS = 2

@@ -27,14 +27,14 @@ from trainer.configuration.config import TrainConfig
 from trainer.configuration.config_fields import with_changes
 from trainer.inputs.pair_table import read_categories
 from trainer.models.picture_model import Trainable
-from trainer.models.preparation import (
+from trainer.training.loop import Places, train
+from trainer.training.preparation import (
     Sources,
     Tables,
     make_model,
     read_tables,
     untrained_model,
 )
-from trainer.training.loop import Places, train
 from trainer.training.strategy import Where, is_chief, make_strategy
 
 SIZES = (

@@ -29,9 +29,8 @@ from trainer.evaluation.lineup import open_lineup
 from trainer.evaluation.metrics import METRICS
 from trainer.evaluation.scene_features import SceneView
 from trainer.evaluation.scoring import score
-from trainer.models import preparation
-from trainer.models.preparation import Tables
-from trainer.training import loop, training
+from trainer.training import loop, preparation, training
+from trainer.training.preparation import Tables
 from trainer.training.train_state import EpochResult
 from trainer.training.training import train_model
 

@@ -19,7 +19,7 @@ from tfrecords_schema import storage
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
 from trainer import export_serving as command
-from trainer.serving.serving import manifest_digest
+from trainer.serving.loading import manifest_digest
 from trainer.serving.serving_folder import CODE_VERSION, FOLDER
 
 

@@ -16,9 +16,9 @@ from training_world import CATEGORIES, planted_table
 from trainer.configuration.config import TrainConfig
 from trainer.configuration.config_fields import with_changes
 from trainer.models.model import StyleModel
-from trainer.models.preparation import Tables, make_model
 from trainer.training import loop
 from trainer.training.loop import Places, train
+from trainer.training.preparation import Tables, make_model
 from trainer.training.train_state import EpochResult
 
 SIZES = (

@@ -1,1 +1,1 @@
-"""Networks that turn pictures into features: where they come from, and which."""
+"""Networks that turn pictures into features: where they come from, which is which."""

@@ -1,1 +1,1 @@
-"""What a model is trained as: fields and their ranges, presets, and its name."""
+"""How a model is configured: fields and ranges, presets, and the name it gets."""

@@ -87,9 +87,8 @@ class Method(enum.StrEnum):
     """How a model's weights are found."""
 
     GRADIENT = "gradient"  # step by step; see `trainer.training.loop`
-    CLOSED_FORM = (
-        "closed_form"  # linear maps at once; see `trainer.models.linear_projection`
-    )
+    # Linear maps at once; see `trainer.models.linear_projection`.
+    CLOSED_FORM = "closed_form"
 
 
 BY_PRODUCT = frozenset({Attention.PRODUCT, Attention.PRODUCT_MAP})

@@ -18,6 +18,7 @@ from trainer.evaluation.linear_baseline import fit_linear
 from trainer.evaluation.rival import Rival, find_rival
 from trainer.evaluation.scene_features import Features, RecentScenes
 from trainer.evaluation.vectors import StyleModel, open_vectors
+from trainer.inputs.features import FeatureReader
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,10 +48,6 @@ class Lineup:
 
 def open_features(folder: epath.Path) -> Features:
     """The feature cache of one backbone."""
-    from trainer.inputs.features import (
-        FeatureReader,  # so that tests need no TensorFlow
-    )
-
     return FeatureReader(folder)
 
 

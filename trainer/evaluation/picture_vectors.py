@@ -14,23 +14,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.layout import Root
-from trainer.backbones.backbones import load_model_file
 from trainer.configuration.config import Attention
 from trainer.evaluation.eval_set import CategoryTask, EvalPair
 from trainer.evaluation.scene_features import SceneView
 from trainer.evaluation.vectors import StyleModel
 from trainer.models.export import ExportedModel
 from trainer.models.map_keeping import MapKeeper
-from trainer.models.model import StyleModel as HeadsModel
 from trainer.models.pair_vectors import ProductVectors, SceneVectors
-from trainer.models.picture_backbone import PictureBackbone
+from trainer.models.picture_export import backbone_file, model_over
 from trainer.models.picture_model import PictureModel, product_vectors, scene_vectors
-from trainer.models.preparation import backbone_file
 from trainer.pictures.picture_table import PictureStore, PictureTable, Place
 
 log = logging.getLogger(__name__)
@@ -172,22 +168,6 @@ def open_picture_vectors(root: Root, exported: StyleModel) -> PictureVectors:
 def _keeps_maps(exported: ExportedModel) -> bool:
     # Models of before there was the field have none.
     return bool(exported.manifest["config"]["pictures"].get("keep_maps"))
-
-
-def model_over(backbone: epath.Path, exported: ExportedModel) -> PictureModel:
-    """An exported model, trained on pictures, with the backbone that it looks through.
-
-    Args:
-        backbone: its file.
-        exported: what `load_model` gave.
-    """
-    network = exported.network
-    assert isinstance(network, HeadsModel)
-    cells = exported.manifest["config"]["pictures"]["cells"]
-    sight = PictureBackbone(
-        load_model_file(backbone), cells=cells, with_maps=network.sizes.keys_by_map
-    )
-    return PictureModel(sight, network)
 
 
 def _place(pair: EvalPair, view: SceneView) -> Place:

@@ -1,1 +1,1 @@
-"""What models are trained on: features, maps and pairs, by rows."""
+"""What models read: cached features, kept maps, and pairs as rows of them."""

@@ -1,1 +1,1 @@
-"""The models: layers, distances, losses, and a trained model as a folder."""
+"""The models: layers, distances, losses; what a folder of one holds and can do."""

@@ -1,8 +1,8 @@
 """The model of preset `best`: two linear maps, found in closed form.
 
 f_s and f_p are the unit vectors of W x, with x the standardised roots of the pooled
-features, for scenes less the mean of the queried category. Where W comes from,
-`trainer.models.linear_projection` says. The distance is ‖f_s − f_p‖².
+features, for scenes less the mean of the queried category. The distance is
+‖f_s − f_p‖². `trainer.models.linear_projection` has where W comes from.
 """
 
 from __future__ import annotations

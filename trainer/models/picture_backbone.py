@@ -44,7 +44,7 @@ class PictureBackbone:
         """Choose what is computed.
 
         Args:
-            network: of the form of `trainer.backbones.backbones`.
+            network: a backbone, as `trainer.backbones.backbones` describes it.
             cells: that scenes are cut into, in either direction; 0 for none.
             with_maps: of products, where there are cells.
 

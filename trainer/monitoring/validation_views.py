@@ -13,9 +13,9 @@ from PIL import Image
 
 from trainer.inputs.pair_table import PairTable
 from trainer.models.picture_model import Trainable
-from trainer.monitoring.heat import overlay
 from trainer.monitoring.projector import THUMBNAIL_PX, write_projector
 from trainer.monitoring.showcase import Showcase, ShownPair
+from trainer.pictures.heat import overlay
 from trainer.pictures.stored_pictures import read_small, small_crop, thumbnail
 
 SIDE_PX = 240  # longer side of a crop; beside it the same under its attention

@@ -1,1 +1,1 @@
-"""Pictures: read within limits, as a graph, cut into views, by rows."""
+"""Pictures: checked against limits, as a graph, cut into views, as tables."""

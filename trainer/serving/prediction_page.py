@@ -22,7 +22,7 @@ from PIL import Image
 from tfrecords_schema.errors import CorruptRecordError, InputError
 from tfrecords_schema.records import decode_image
 from tfrecords_schema.segments import SegmentStore
-from trainer.monitoring import heat
+from trainer.pictures import heat
 from trainer.pictures.pictures import PREVIEW_PX, PictureLimits, open_picture
 from trainer.serving.nearest import RankedProduct
 
@@ -235,7 +235,7 @@ def _template() -> jinja2.Template:
 
 
 def _read(name: str) -> str:
-    return (resources.files("trainer") / "templates" / name).read_text("utf-8")
+    return (resources.files("trainer.serving") / "templates" / name).read_text("utf-8")
 
 
 def _policy(style: str) -> str:

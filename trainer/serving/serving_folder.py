@@ -1,6 +1,6 @@
 """Write the serving folder of a model: `{root}/models/<run_id>/serving/`.
 
-What is in it is `trainer.serving.serving`'s to say. The manifest comes last, and a
+What is in it is `trainer.serving.loading`'s to say. The manifest comes last, and a
 folder that is complete is left as it is.
 """
 
@@ -22,7 +22,7 @@ from trainer.backbones.backbones import load_model_file
 from trainer.evaluation.metric_rows import ALL, METRICS_FILE, difference_name
 from trainer.models.export import MODEL_FILE, load_model, weights_digest
 from trainer.pictures.pictures import PREPROCESSING, PictureLimits
-from trainer.serving import serving
+from trainer.serving import loading
 from trainer.serving.chosen_model import ChosenModel
 from trainer.serving.serving_graph import ServingModule
 
@@ -67,7 +67,7 @@ def write_serving(chosen: ChosenModel) -> epath.Path:
     # Not straight to the folder: TensorFlow has another client for object stores.
     with tempfile.TemporaryDirectory(prefix="serving-") as scratch:
         signatures = _write_files(chosen, Path(scratch))
-        files = serving.file_digests(Path(scratch))
+        files = loading.file_digests(Path(scratch))
         storage.start_folder(folder)
         for file in files:
             storage.write_atomic(folder / file, Path(scratch, file).read_bytes())
@@ -81,7 +81,7 @@ def _provenance(chosen: ChosenModel) -> dict[str, Any]:
     """What the folder is made from; it says whether an earlier export still holds."""
     manifest = chosen.manifest
     return {
-        "format": serving.FORMAT,
+        "format": loading.FORMAT,
         **{name: manifest[name] for name in _FROM_TRAINING},
         "code_version": {"train": manifest["code_version"], "export": CODE_VERSION},
         "made_with": {"keras": keras.__version__, "tensorflow": tf.__version__},
@@ -147,12 +147,12 @@ def _write_files(chosen: ChosenModel, folder: Path) -> dict[str, Any]:
         )
     for source, name in (
         (chosen.folder / MODEL_FILE, MODEL_FILE),
-        (chosen.backbone_file, serving.BACKBONE_FILE),
+        (chosen.backbone_file, loading.BACKBONE_FILE),
     ):
         (folder / name).write_bytes(source.read_bytes())
     module = ServingModule(backbone, network, LIMITS)
     signatures = module.signatures()
-    saved = folder / serving.SAVED_MODEL
+    saved = folder / loading.SAVED_MODEL
     saved.parent.mkdir()
     tf.saved_model.save(module, str(saved), signatures=signatures)
     # It holds a random number and nothing that loading needs.

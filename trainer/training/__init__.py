@@ -1,1 +1,1 @@
-"""What `task` and `launch` are made of: batches, steps, the loop and its guards."""
+"""What `task` and `launch` are made of: tables, steps, the loop and its guards."""

@@ -44,8 +44,9 @@ def check_config(path: str, config: TrainConfig) -> None:
             option = as_option(field)
             raise InputError(
                 f"checkpoint {path} is of a training with {option}={begun[field]}, and "
-                f"this one has {field}={value}; each has a folder of its own, so this "
-                "was put here by hand: remove its folder to begin anew"
+                f"this one has {option}={value}; each configuration has a folder of "
+                "its own, so the checkpoint was put there by hand: remove its folder "
+                "to begin anew"
             )
 
 

@@ -28,7 +28,6 @@ from trainer.inputs.pair_table import read_categories
 from trainer.models.embedding_model import EmbeddingModel
 from trainer.models.export import save_model, weights_digest
 from trainer.models.picture_model import PictureModel, Trainable
-from trainer.models.preparation import Sources, Tables, read_tables, untrained_model
 from trainer.monitoring.showcase import read_showcase
 from trainer.monitoring.validation_views import ValidationViews
 from trainer.pictures.pictures import PREPROCESSING
@@ -36,6 +35,7 @@ from trainer.training.backend import check_backend
 from trainer.training.batches import check_shares
 from trainer.training.closed_form import fit_model
 from trainer.training.loop import WINDOW, Places, train
+from trainer.training.preparation import Sources, Tables, read_tables, untrained_model
 from trainer.training.steps import check_compiles
 from trainer.training.strategy import Where, is_chief, make_strategy
 from trainer.training.telemetry import Telemetry

@@ -34,10 +34,10 @@ from trainer.configuration.config_fields import with_changes
 from trainer.configuration.presets import PRESETS, Preset
 from trainer.models.export import save_model
 from trainer.models.picture_model import PictureModel
-from trainer.models.preparation import make_picture_model
 from trainer.pictures.picture_table import PictureStore
 from trainer.pictures.picture_views import cells_array, open_stored
 from trainer.pictures.pictures import PREPROCESSING, picture_array
+from trainer.training.preparation import make_picture_model
 
 # The model knows a category that the catalogue lacks, and in another order.
 CATEGORIES = ["shoes", "bags", "hats"]

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import keras
-import numpy as np
 import pytest
 
 from tfrecords_schema.errors import InputError
 from trainer.backbones.tuning import stages, tuned_layers
-from trainer.training.optimizers import TunedAdamW
 
 
 def network() -> keras.Model:
@@ -72,15 +70,3 @@ def test_layers_of_an_earlier_choice_are_frozen_again() -> None:
 def test_more_stages_than_there_are_is_refused() -> None:
     with pytest.raises(InputError, match=r"trainable_stages 4 is more .* has: 3"):
         tuned_layers(network(), 4)
-
-
-def test_tuned_variables_go_a_share_of_the_way_and_do_not_decay() -> None:
-    backbone, head = (keras.Variable(np.full(3, 2.0, np.float32)) for _ in range(2))
-    optimizer = TunedAdamW(
-        learning_rate=0.1, weight_decay=0.5, tuned=[backbone], rate=0.25
-    )
-    optimizer.build([backbone, head])
-    optimizer.apply([np.ones(3, np.float32)] * 2, [backbone, head])
-    # Adam's first step is the learning rate; decay takes 0.5 × 0.1 of the weight first.
-    np.testing.assert_allclose(backbone, 2.0 - 0.25 * 0.1, rtol=1e-5)
-    np.testing.assert_allclose(head, 2.0 * (1.0 - 0.05) - 0.1, rtol=1e-5)

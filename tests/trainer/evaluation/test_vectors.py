@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,8 +16,6 @@ from evaluation_world import (
     sha,
 )
 
-from trainer.configuration.config_fields import with_changes
-from trainer.configuration.presets import PRESETS, Preset
 from trainer.evaluation.eval_set import (
     CategoryTask,
     EvalSet,
@@ -29,7 +25,6 @@ from trainer.evaluation.eval_set import (
 )
 from trainer.evaluation.scene_features import RecentScenes, SceneView
 from trainer.evaluation.vectors import PairVectors, QueryVectors, category_vectors
-from trainer.models.abilities import has_attention, why_unserved
 from trainer.models.export import ExportedModel
 from trainer.models.model import StyleModel
 
@@ -190,43 +185,3 @@ def test_attention_by_product_is_that_for_each_pair_s_own(
         squares = np.square(scenes.keys[row] - own.keys[row]).sum(axis=1)
         expected = np.exp(-squares) / np.exp(-squares).sum()
         np.testing.assert_allclose(attention[row], expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize(
-    ("preset", "changes", "obstacle"),
-    [
-        (Preset.PAPER, [], None),
-        (Preset.BEST, [], None),
-        (Preset.SIAMESE, ["model.attention=product"], None),
-        (Preset.PAPER, ["model.attention=product"], "model.attention=product"),
-        (Preset.PAPER, ["model.squared=false"], "model.squared=false"),
-        (Preset.ARTICLE, [], "cells of pictures"),
-    ],
-)
-def test_manifest_tells_whether_a_model_can_be_served(
-    preset: Preset, changes: list[str], obstacle: str | None
-) -> None:
-    config = with_changes(PRESETS[preset], changes)
-    manifest = {"config": dataclasses.asdict(config)}
-    found = why_unserved(manifest)
-    assert (found is None) == (obstacle is None)
-    if obstacle:
-        assert found is not None
-        assert obstacle in found
-
-
-@pytest.mark.parametrize(
-    ("preset", "changes", "expected"),
-    [
-        (Preset.PAPER, [], True),
-        (Preset.ARTICLE, [], True),
-        (Preset.PAPER, ["model.attention=uniform"], False),
-        (Preset.SIAMESE, [], False),
-        (Preset.BEST, [], False),
-    ],
-)
-def test_attention_that_is_even_for_all_is_none(
-    preset: Preset, changes: list[str], expected: bool
-) -> None:
-    config = dataclasses.asdict(with_changes(PRESETS[preset], changes))
-    assert has_attention({"config": json.loads(json.dumps(config))}) is expected

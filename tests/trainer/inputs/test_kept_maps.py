@@ -41,8 +41,8 @@ from trainer.models.export import load_model
 from trainer.models.map_keeping import MapKeeper
 from trainer.models.picture_backbone import PictureBackbone
 from trainer.models.picture_model import PictureModel, Trainable
-from trainer.models.preparation import Sources, Tables, read_tables, untrained_model
 from trainer.pictures.picture_table import PictureStore, Place
+from trainer.training.preparation import Sources, Tables, read_tables, untrained_model
 
 CELLS = "pictures.cells=2"
 KEPT = (CELLS, "pictures.keep_maps=true")

@@ -24,7 +24,7 @@ from trainer.models.distances import distance_matrix
 from trainer.models.losses import batch_losses
 from trainer.models.pair_vectors import ProductVectors, SceneVectors
 from trainer.models.picture_model import PictureModel
-from trainer.models.preparation import make_picture_model
+from trainer.training.preparation import make_picture_model
 from trainer.training.steps import make_step
 
 ARTICLE = PRESETS[Preset.ARTICLE]

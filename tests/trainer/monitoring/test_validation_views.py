@@ -19,9 +19,9 @@ from tfrecords_schema.boxes import PixelBox
 from tfrecords_schema.layout import Root, Stage
 from tfrecords_schema.records import ImageRecord, encode_image
 from trainer.models.export import load_model
-from trainer.monitoring import heat
 from trainer.monitoring.projector import THUMBNAIL_PX, sprite, write_projector
 from trainer.monitoring.showcase import ShownProduct
+from trainer.pictures import heat
 from trainer.pictures.stored_pictures import read_small, small_crop, thumbnail
 
 BEST = "attention of the best epoch"

@@ -33,7 +33,7 @@ from trainer.backbones.backbones import load_model_file
 from trainer.inputs.features import FeatureReader
 from trainer.models.export import ExportedModel, load_model
 from trainer.pictures.pictures import PictureLimits
-from trainer.serving.serving import ServingModel, load_serving
+from trainer.serving.loading import ServingModel, load_serving
 from trainer.serving.serving_folder import FOLDER
 from trainer.serving.serving_graph import ServingModule, attention_grid
 

@@ -13,7 +13,7 @@ from watched_run import watched_run
 from tfrecords_schema.errors import InputError
 from trainer.configuration.config import LossConfig
 from trainer.inputs.pair_table import PairTable
-from trainer.models.preparation import Tables
+from trainer.training.preparation import Tables
 from trainer.training.train_state import EpochResult
 from trainer.training.watchdogs import check_collapse
 

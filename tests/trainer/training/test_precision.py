@@ -10,7 +10,7 @@ from training_world import CATEGORIES, GLOBAL_DIM, planted_table
 
 from trainer.configuration.config import OptimizerConfig, Precision, TrainConfig
 from trainer.models.model import StyleModel
-from trainer.models.preparation import make_model
+from trainer.training.preparation import make_model
 
 DTYPES = {
     Precision.FLOAT32: "float32",

@@ -26,9 +26,9 @@ from training_world import CATEGORIES, planted_table
 from tfrecords_schema.errors import InputError
 from trainer.configuration.config import TrainConfig
 from trainer.configuration.config_fields import with_changes
-from trainer.models.preparation import make_model
 from trainer.training import loop
 from trainer.training.loop import Places, train
+from trainer.training.preparation import make_model
 from trainer.training.telemetry import WINDOWS_FILE, Telemetry
 from trainer.training.train_state import EpochResult
 

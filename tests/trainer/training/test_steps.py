@@ -14,9 +14,9 @@ from training_world import CATEGORIES, planted_table
 
 from tfrecords_schema.errors import InputError
 from trainer.configuration.config import ModelConfig, OptimizerConfig, TrainConfig
-from trainer.models.preparation import make_model
 from trainer.training.batches import Batches
 from trainer.training.optimizers import make_optimizer
+from trainer.training.preparation import make_model
 from trainer.training.steps import make_step
 
 STEPS = 4

@@ -12,8 +12,8 @@ from training_world import CATEGORIES, planted_table
 from tfrecords_schema.errors import InputError
 from trainer.configuration.config import TrainConfig
 from trainer.configuration.config_fields import with_changes
-from trainer.models.preparation import make_model
 from trainer.training.optimizers import make_optimizer
+from trainer.training.preparation import make_model
 from trainer.training.train_state import TrainState
 
 SIZES = ("model.embedding_dim=4", "model.global_units=6", "model.local_units=5")
@@ -44,21 +44,26 @@ def test_checkpoint_of_the_same_configuration_is_taken(tmp_path: Path) -> None:
         (
             "loss.margin=0.3",
             "loss.margin=0.2",
-            r"with --set loss\.margin=0\.3, .* has loss\.margin=0\.2; .* remove its "
-            r"folder to begin anew",
+            r"with --set loss\.margin=0\.3, .* has --set loss\.margin=0\.2; .* "
+            r"remove its folder to begin anew",
         ),
         (
             "optimizer.clip_norm=0.5",
             "optimizer.clip_norm=none",
-            r"with --set optimizer\.clip_norm=0\.5, .* has optimizer\.clip_norm=none",
+            r"with --set optimizer\.clip_norm=0\.5, .* has --set "
+            r"optimizer\.clip_norm=none",
         ),
         (
             "model.near_regions=false",
             "model.near_regions=true",
-            r"near_regions=false, .* has model\.near_regions=true",
+            r"near_regions=false, .* has --set model\.near_regions=true",
         ),
-        ("batch_size=8", "batch_size=16", r"with --batch_size=8, .* has batch_size=16"),
-        ("patience=3", "patience=4", r"with --patience=3, .* has patience=4"),
+        (
+            "batch_size=8",
+            "batch_size=16",
+            r"with --batch_size=8, .* has --batch_size=16",
+        ),
+        ("patience=3", "patience=4", r"with --patience=3, .* has --patience=4"),
     ],
 )
 def test_checkpoint_of_another_configuration_of_the_same_shapes_is_refused(

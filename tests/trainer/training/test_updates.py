@@ -26,7 +26,7 @@ from trainer.configuration.config import (
     TrainConfig,
 )
 from trainer.models.model import StyleModel
-from trainer.training.optimizers import make_optimizer
+from trainer.training.optimizers import TunedAdamW, make_optimizer
 from trainer.training.steps import Step, make_step
 
 RATE, DECAY = 0.01, 0.5
@@ -155,3 +155,15 @@ def test_rates_of_the_schedule_are_halved_by_each_roll_back(tmp_path: Path) -> N
     # Adam's first step is the rate, whatever the size of the gradients.
     moved = [run.moved(step) for step in range(3)]
     assert moved == pytest.approx([0.002, 0.001, 0.0005], rel=1e-3)
+
+
+def test_tuned_variables_go_a_share_of_the_way_and_do_not_decay() -> None:
+    backbone, head = (keras.Variable(np.full(3, 2.0, np.float32)) for _ in range(2))
+    optimizer = TunedAdamW(
+        learning_rate=0.1, weight_decay=0.5, tuned=[backbone], rate=0.25
+    )
+    optimizer.build([backbone, head])
+    optimizer.apply([np.ones(3, np.float32)] * 2, [backbone, head])
+    # Adam's first step is the learning rate; decay takes 0.5 × 0.1 of the weight first.
+    np.testing.assert_allclose(backbone, 2.0 - 0.25 * 0.1, rtol=1e-5)
+    np.testing.assert_allclose(head, 2.0 * (1.0 - 0.05) - 0.1, rtol=1e-5)

@@ -11,11 +11,8 @@ import numpy as np
 import tensorflow as tf
 from etils import epath
 
-from tfrecords_schema import storage
 from tfrecords_schema.codes import Split
-from tfrecords_schema.errors import InputError
 from tfrecords_schema.layout import Root
-from trainer.backbones.backbone_form import MODEL_FILE
 from trainer.backbones.backbones import load_model_file
 from trainer.configuration.config import Input, Method, TrainConfig
 from trainer.inputs.feature_statistics import feature_statistics
@@ -25,9 +22,9 @@ from trainer.models.grids import check_grid
 from trainer.models.map_keeping import MapKeeper, keep_maps
 from trainer.models.model import StyleModel
 from trainer.models.picture_backbone import PictureBackbone
+from trainer.models.picture_export import backbone_file
 from trainer.models.picture_model import PictureModel
 from trainer.pictures.picture_table import PictureStore
-from trainer.pictures.pictures import PREPROCESSING
 
 MODEL_NAME = "style"
 """Keras counts models of a process: the same one would have another name in another."""
@@ -209,25 +206,3 @@ def make_heads(
     )
     heads.build()
     return heads
-
-
-def backbone_file(root: Root, features: str) -> epath.Path:
-    """The kept backbone that a feature store is named after.
-
-    Raises:
-        InputError: it is not there, or its features are of other pixels.
-    """
-    fingerprint, _, preprocessing = features.partition("-")
-    if preprocessing != PREPROCESSING:
-        raise InputError(
-            f"features {features} are of pictures that were prepared as "
-            f"{preprocessing!r}; this code prepares {PREPROCESSING!r}, so run "
-            "beam_jobs.extract_features of this version"
-        )
-    folder = root.backbone(fingerprint)
-    if not storage.is_complete(folder):
-        raise InputError(
-            f"backbone {fingerprint} is not under {folder}, and input=pictures needs "
-            "it; run beam_jobs.extract_features for this --root again"
-        )
-    return folder / MODEL_FILE

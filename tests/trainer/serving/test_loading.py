@@ -18,11 +18,11 @@ from tiny_backbone import tiny_backbone
 
 from tfrecords_schema.errors import InputError
 from trainer.export_serving import export_serving
-from trainer.serving import serving
+from trainer.serving import loading
 
 Load = Callable[..., Any]
 
-both = pytest.mark.parametrize("load", [serving.load_serving, serving.load_parts])
+both = pytest.mark.parametrize("load", [loading.load_serving, loading.load_parts])
 
 
 @pytest.fixture(scope="module")
@@ -56,18 +56,18 @@ def change_manifest(
 
 def list_anew(folder: epath.Path, name: str) -> None:
     """Have the manifest vouch for a file as it is now."""
-    digests = serving.file_digests(Path(folder))
+    digests = loading.file_digests(Path(folder))
     change_manifest(folder, lambda m: m["files"].update({name: digests[name]}))
 
 
 def test_folder_that_was_moved_loads(folder: epath.Path) -> None:
-    model = serving.load_serving(folder)
+    model = loading.load_serving(folder)
     assert model.manifest["run_id"] == RUN_ID
     assert model.embed_products([jpeg("s1")]).shape == (1, 6)
 
 
 def test_keras_parts_compute_what_the_saved_model_does(folder: epath.Path) -> None:
-    backbone, model = serving.load_parts(folder)
+    backbone, model = loading.load_parts(folder)
     assert set(backbone.output) == {"global", "regions"}
     assert model.manifest["categories"] == [SHOES, "Apparel|Hats"]
 
@@ -75,7 +75,7 @@ def test_keras_parts_compute_what_the_saved_model_does(folder: epath.Path) -> No
 def test_what_was_copied_is_loaded_whatever_becomes_of_the_folder(
     folder: epath.Path,
 ) -> None:
-    model = serving.load_serving(folder)
+    model = loading.load_serving(folder)
     folder.rmtree()
     assert model.embed_products([jpeg("s1")]).shape == (1, 6)
 
@@ -134,16 +134,16 @@ def test_folder_without_manifest_is_refused(load: Load, folder: epath.Path) -> N
 def test_manifest_of_another_kind_is_refused(manifest: Any, folder: epath.Path) -> None:
     (folder / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(InputError, match=r"manifest\.json"):
-        serving.load_serving(folder)
+        loading.load_serving(folder)
 
 
 @pytest.mark.usefixtures("never_loaded")
 def test_manifest_other_than_the_one_asked_for_is_refused(folder: epath.Path) -> None:
-    published = serving.manifest_digest(folder)
+    published = loading.manifest_digest(folder)
     (folder / "model.keras").write_bytes(b"another model")
     list_anew(folder, "model.keras")  # consistent in itself
     with pytest.raises(InputError, match=f"not {published}"):
-        serving.load_serving(folder, manifest_sha256=published)
+        loading.load_serving(folder, manifest_sha256=published)
 
 
 @pytest.mark.usefixtures("never_loaded")
@@ -152,7 +152,7 @@ def test_manifest_that_is_put_right_while_it_is_checked_is_refused(
 ) -> None:
     """Whoever serves the folder may give another answer to every read."""
     path = Path(folder) / "manifest.json"
-    genuine, published = path.read_bytes(), serving.manifest_digest(folder)
+    genuine, published = path.read_bytes(), loading.manifest_digest(folder)
     (folder / "model.keras").write_bytes(b"another model")
     list_anew(folder, "model.keras")
     read = pathlib.Path.read_bytes
@@ -167,12 +167,12 @@ def test_manifest_that_is_put_right_while_it_is_checked_is_refused(
     monkeypatch.setattr(kind, "read_bytes", answer)
     monkeypatch.setattr(kind, "read_text", lambda asked: answer(asked).decode())
     with pytest.raises(InputError, match=f"not {published}"):
-        serving.load_serving(folder, manifest_sha256=published)
+        loading.load_serving(folder, manifest_sha256=published)
 
 
 def test_manifest_that_was_asked_for_loads(folder: epath.Path) -> None:
-    published = serving.manifest_digest(folder)
-    assert serving.load_serving(folder, manifest_sha256=published)
+    published = loading.manifest_digest(folder)
+    assert loading.load_serving(folder, manifest_sha256=published)
 
 
 @pytest.mark.parametrize("name", ["../../outside", "/outside", "a/../../b", "..\\b"])
@@ -180,7 +180,7 @@ def test_manifest_that_was_asked_for_loads(folder: epath.Path) -> None:
 def test_file_outside_of_the_folder_is_refused(name: str, folder: epath.Path) -> None:
     change_manifest(folder, lambda manifest: manifest["files"].update({name: "0"}))
     with pytest.raises(InputError, match="outside of it"):
-        serving.load_serving(folder)
+        loading.load_serving(folder)
 
 
 def test_file_that_is_not_listed_is_not_loaded(
@@ -189,9 +189,9 @@ def test_file_that_is_not_listed_is_not_loaded(
     (folder / "saved_model/1/assets.extra").mkdir()
     (folder / "saved_model/1/assets.extra/more").write_bytes(b"?")
     (tmp_path / "copy").mkdir()
-    serving.copy_verified(folder, tmp_path / "copy")
+    loading.copy_verified(folder, tmp_path / "copy")
     assert not (tmp_path / "copy/saved_model/1/assets.extra").exists()
-    assert serving.load_serving(folder)
+    assert loading.load_serving(folder)
 
 
 @pytest.mark.parametrize("name", ["model.keras", "backbone.keras"])
@@ -201,11 +201,11 @@ def test_keras_file_that_carries_code_is_refused(name: str, folder: epath.Path) 
     keras.Model(image, tiny_backbone()(evil)).save(folder / name)
     list_anew(folder, name)
     with pytest.raises(InputError, match=rf"{name} cannot be loaded"):
-        serving.load_parts(folder)
+        loading.load_parts(folder)
 
 
 def test_program_that_is_none_is_refused(folder: epath.Path) -> None:
     (folder / "saved_model/1/saved_model.pb").write_bytes(b"no program")
     list_anew(folder, "saved_model/1/saved_model.pb")
     with pytest.raises(InputError, match="does not load"):
-        serving.load_serving(folder)
+        loading.load_serving(folder)
