@@ -14,7 +14,7 @@ from complete_the_look import beam_operator, engines, job_reasons
 from complete_the_look.engines import ModuleOperator
 from complete_the_look.failures import RetryByKind
 
-from tfrecords_schema import errors
+from tfrecords_schema import cli, errors
 
 JOB = """
 from tfrecords_schema.errors import {imported}
@@ -106,8 +106,9 @@ def test_a_job_that_succeeds_leaves_nothing() -> None:
     assert job_reasons.REASON_VARIABLE not in os.environ
 
 
-def test_jobs_and_dags_mean_the_same_file() -> None:
+def test_jobs_and_dags_mean_the_same_file_and_exit_code() -> None:
     assert job_reasons.REASON_VARIABLE == errors.REASON_VARIABLE
+    assert engines.SKIPPED == cli.EXIT_SKIPPED
 
 
 def decided(error: BaseException) -> RetryAction:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -19,6 +18,7 @@ from training_world import planted_table
 
 from trainer.configuration.config import TrainConfig
 from trainer.configuration.config_fields import with_changes
+from trainer.launch import free_ports
 from trainer.training.batches import Batches
 
 PROGRAMS = Path(__file__).parents[1]
@@ -77,14 +77,6 @@ def trained(out: Path) -> Trained:
         return Trained(
             int(saved["replicas"]), weights, json.loads(str(saved["figures"]))
         )
-
-
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [held.getsockname()[1] for held in sockets]
-    for held in sockets:
-        held.close()
-    return ports
 
 
 def on_hosts(outs: dict[str, Path], changes: tuple[str, ...]) -> None:
