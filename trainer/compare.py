@@ -38,6 +38,7 @@ from trainer.comparisons.variants import (
     choose_variants,
 )
 from trainer.configuration.config import TrainConfig
+from trainer.configuration.config_fields import check_set_once, options_of
 from trainer.configuration.source import Source
 from trainer.inputs.features import FeatureReader
 from trainer.models.grids import check_grid
@@ -68,6 +69,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise InputError(f"--seeds {arguments.seeds} is less than 1")
     root, date = Root.of(arguments.root), parse_run_date(arguments.run_date)
     variants = choose_variants([n for n in arguments.variants.split(",") if n])
+    check_set_once(options_of(arguments.set))
     check_all_have_effect(variants, arguments.set)
     configs = _configs(variants, arguments.set, arguments.seeds)
     where, split = parse_where(arguments.strategy), parse_split(arguments.split)
@@ -77,6 +79,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     from trainer.comparisons.comparison import NEGATIVES, SEED, measure, summarise
 
     configs, left_out = _that_can_train(root, source, configs)
+    _check_some_left(configs, left_out)
     entries, failed = _train(root, source, configs, where)
     options = {"split": split.value, "negatives": NEGATIVES, "seed": SEED}
     identity = {
@@ -185,6 +188,20 @@ def _that_can_train(
         else:
             fitting.append((variant, config))
     return fitting, left_out
+
+
+def _check_some_left(
+    configs: Sequence[Configured], left_out: Mapping[str, str]
+) -> None:
+    """Refuse to measure the reference alone where others were asked for."""
+    for name, reason in left_out.items():
+        log.warning("%s is left out: %s", name, reason)
+    if left_out and all(variant is REFERENCE for variant, _ in configs):
+        raise InputError(
+            f"--variants {','.join(left_out)}: {'; '.join(set(left_out.values()))}, "
+            "so that there is none to compare; extract features of a finer --grid, or "
+            "choose others"
+        )
 
 
 def _train(

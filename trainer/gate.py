@@ -3,15 +3,17 @@
     python -m trainer.gate --root R --run_date D
 
 A model is refused when it is worse than the champion beyond the 95 % interval, or when
-its binary accuracy is below a baseline's. The verdict is a file beside the model,
-`gate.json`, that `trainer.promote` obeys as long as the metrics are those it names; a
-refusal is a result and no failure, so the job ends well either way.
+its binary accuracy is below a baseline's or no better than chance. It is judged on
+pairs of the test split alone. The verdict is a file beside the model, `gate.json`, that
+`trainer.promote` obeys as long as the metrics are those it names; a refusal is a result
+and no failure, so the job ends well either way.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import datetime
 import hashlib
 import logging
 import math
@@ -22,6 +24,7 @@ from etils import epath
 
 from tfrecords_schema import storage
 from tfrecords_schema.cli import add_run_arguments, configure_logging
+from tfrecords_schema.codes import Split
 from tfrecords_schema.errors import InputError, exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.usage import Meter
@@ -33,7 +36,7 @@ from trainer.evaluation.metric_rows import (
     difference_name,
 )
 from trainer.evaluation.rival import CHAMPION
-from trainer.evaluation.scorers import BASELINES
+from trainer.evaluation.scorers import BASELINES, RANDOM
 
 GATE_FILE = "gate.json"
 
@@ -128,8 +131,11 @@ def _against_record(rows: Rows, main: str, champion: str) -> Check:
 
 def _against_baseline(rows: Rows, main: str, baseline: str) -> Check:
     gap = _row(rows, main, difference_name(baseline))
-    passed = gap.value >= 0
-    relation = "not worse than" if passed else "worse than"
+    # Level with chance is a model that knows nothing, such as one of constant features.
+    is_chance = baseline == RANDOM and gap.value == 0
+    passed = gap.value >= 0 and not is_chance
+    worse = "no better than" if is_chance else "worse than"
+    relation = "not worse than" if passed else worse
     return Check(
         passed,
         f"{relation} the baseline {baseline}: binary accuracy {_signed(gap)} against "
@@ -172,16 +178,39 @@ def metrics_digest(folder: epath.Path) -> str:
         ) from None
 
 
+def _evaluated(root: Root, run_date: datetime.date) -> Mapping[str, str]:
+    """The model that the run has evaluated, and the data set, by their receipt.
+
+    Raises:
+        InputError: the run has trained another one since.
+    """
+    trained = root.receipt(run_date, Stage.TRAIN).outputs
+    evaluated = root.receipt(run_date, Stage.EVALUATE).outputs
+    if any(trained[name] != evaluated[name] for name in ("model", "dataset")):
+        raise InputError(
+            f"{run_date} has trained model {trained['model']} on data set "
+            f"{trained['dataset']}, and has evaluated {evaluated['model']} on "
+            f"{evaluated['dataset']}; run trainer.evaluate"
+        )
+    return evaluated
+
+
 def _check_about(
     evaluation: Mapping[str, Any], outputs: Mapping[str, str], path: epath.Path
 ) -> None:
-    """Refuse metrics that are not of what the run has evaluated."""
+    """Refuse metrics that are not of what the run has evaluated, or of known pairs."""
     for field, name in (("run_id", "model"), ("dataset", "dataset")):
         if evaluation.get(field) != outputs[name]:
             raise InputError(
                 f"{path} is about {name} {evaluation.get(field)}, not {outputs[name]}; "
                 "remove it and run trainer.evaluate again"
             )
+    if (split := evaluation.get("split")) != Split.TEST:
+        raise InputError(
+            f"{path} is of the {split} split, and whether a model may be used is "
+            f"decided on the {Split.TEST} split; remove it and run trainer.evaluate "
+            "without --split"
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -194,7 +223,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     add_run_arguments(parser)
     options = parser.parse_args(argv)
     root, run_date = Root.of(options.root), parse_run_date(options.run_date)
-    evaluated = root.receipt(run_date, Stage.EVALUATE).outputs
+    evaluated = _evaluated(root, run_date)
     run_id = evaluated["model"]
     folder = root.model(run_id)
     metrics_sha256 = metrics_digest(folder)

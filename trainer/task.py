@@ -20,7 +20,7 @@ from tfrecords_schema.errors import exit_on_input_error
 from tfrecords_schema.layout import Receipt, Root, Stage, parse_run_date
 from tfrecords_schema.usage import Meter
 from trainer.configuration.config import Method, TrainConfig
-from trainer.configuration.config_fields import with_changes
+from trainer.configuration.config_fields import check_set_once, options_of, with_changes
 from trainer.configuration.presets import PRESETS, Preset, check_method, parse_preset
 from trainer.configuration.source import Source
 from trainer.configuration.unused_fields import check_all_used
@@ -129,11 +129,14 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(preset: Preset, arguments: argparse.Namespace) -> TrainConfig:
-    changes = [
-        f"{field}={getattr(arguments, name)}"
+    own = {
+        name: (field, getattr(arguments, name))
         for name, (_, field, _) in _OPTIONS.items()
         if getattr(arguments, name) is not None
-    ]
+    }
+    named = [(field, f"--{name} {value}") for name, (field, value) in own.items()]
+    check_set_once([*named, *options_of(arguments.set)])
+    changes = [f"{field}={value}" for field, value in own.values()]
     config = with_changes(PRESETS[preset], [*changes, *arguments.set])
     check_method(config, preset)
     check_all_used(config, PRESETS[preset])

@@ -255,7 +255,7 @@ def _say_where(root: Root, run_date: datetime.date) -> None:
     print(f"The gate: {passed}. {'; '.join(verdict['reasons'])}")
     print(f"model      {model}")
     print(f"metrics    {model / 'metrics.json'}")
-    print(f"champion   {root.champion}")
+    print(f"champion   {root.champion if root.champion.exists() else 'none yet'}")
     print(f"dataset    {root.dataset(trained['dataset'])}")
     print(f"warehouse  {_warehouse(root, outputs[Stage.PUBLISH]['warehouse'])}")
     print(f"report     {root.report(run_date) / 'index.html'}")

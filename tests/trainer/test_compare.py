@@ -40,7 +40,9 @@ QUICK = ("--set=batch_size=16", "--set=max_epochs=2", "--seeds=2")
 
 def run(root: Root, *options: str) -> list[Path]:
     """Compare, and the folders of comparisons that there are then."""
-    compare.main(["--root", str(root.path), "--run_date", DATE, *QUICK, *options])
+    named = {option.rpartition("=")[0] for option in options}
+    quick = [option for option in QUICK if option.rpartition("=")[0] not in named]
+    compare.main(["--root", str(root.path), "--run_date", DATE, *quick, *options])
     return sorted(Path(root.path / "comparisons").iterdir())
 
 
@@ -210,6 +212,8 @@ def test_no_receipt_is_left_that_a_nightly_run_would_go_by(
         (["--set=model.depth=3"], "'depth'"),
         (["--strategy=hosts"], "--strategy hosts"),
         (["--variants=siamese", "--set=model.grid=3"], "model.grid=3 is finer"),
+        (["--variants=grid_14"], "--variants grid_14: the features' regions are 2 × 2"),
+        (["--set=seed=1", "--set=seed=2"], "both set seed"),
         (["--variants=siamese", "--set=projection.dim=9"], "projection.dim=9 has no"),
         (
             [

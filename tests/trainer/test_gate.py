@@ -44,6 +44,7 @@ def metrics(
         "run_id": "r1",
         "dataset": "d1",
         "model": "paper",
+        "split": "test",
         "champion": compared_with,
         "champion_comparable": compared_with is not None,
     }
@@ -72,8 +73,23 @@ def test_model_below_a_baseline_is_refused(baseline: str) -> None:
     )
 
 
-def test_model_level_with_a_baseline_is_not_worse() -> None:
-    assert decide(metrics(None, random=0.0)).promoted
+@pytest.mark.parametrize("baseline", ["popularity", "backbone_cosine"])
+def test_model_level_with_a_baseline_is_not_worse(baseline: str) -> None:
+    assert decide(metrics(None, **{baseline: 0.0})).promoted
+
+
+@pytest.mark.parametrize(("gap", "promoted"), [(0.0, False), (1e-6, True)])
+def test_model_that_tells_no_more_than_chance_is_refused(
+    gap: float, promoted: bool
+) -> None:
+    verdict = decide(metrics(None, random=gap))
+    assert verdict.promoted is promoted
+    if not promoted:
+        (reason,) = verdict.reasons
+        assert reason == (
+            "no better than the baseline random: binary accuracy "
+            "+0.0000 [-0.0200, +0.0200] against it, on the same 500 pairs"
+        )
 
 
 @pytest.mark.parametrize(
@@ -140,9 +156,14 @@ def test_champion_without_any_figure_is_an_error() -> None:
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
     found = Root.of(str(tmp_path))
-    receipt = Receipt(Stage.EVALUATE, {"model": "r1", "dataset": "d1"}, {}, 1.0)
-    found.write_receipt(parse_run_date(DATE), receipt)
+    for stage in (Stage.TRAIN, Stage.EVALUATE):
+        write_receipt(found, stage, "r1")
     return found
+
+
+def write_receipt(root: Root, stage: Stage, model: str, dataset: str = "d1") -> None:
+    receipt = Receipt(stage, {"model": model, "dataset": dataset}, {}, 1.0)
+    root.write_receipt(parse_run_date(DATE), receipt)
 
 
 def run(root: Root, content: dict[str, Any]) -> Receipt:
@@ -201,3 +222,29 @@ def test_metrics_of_another_model_or_data_set_are_refused(
     assert str(root.model("r1") / "metrics.json") in str(no.value)
     assert not (root.model("r1") / "gate.json").exists()
     assert root.find_receipt(parse_run_date(DATE), Stage.GATE) is None
+
+
+@pytest.mark.parametrize("split", ["train", "validation", None])
+def test_metrics_of_another_split_than_test_decide_nothing(
+    root: Root, split: str | None
+) -> None:
+    found = metrics()
+    found["evaluation"]["split"] = split
+    with pytest.raises(
+        InputError, match=rf"of the {split} split, .* on the test"
+    ) as no:
+        run(root, found)
+    assert str(root.model("r1") / "metrics.json") in str(no.value)
+    assert not (root.model("r1") / "gate.json").exists()
+    assert root.find_receipt(parse_run_date(DATE), Stage.GATE) is None
+
+
+@pytest.mark.parametrize(("model", "dataset"), [("r2", "d1"), ("r1", "d2")])
+def test_model_trained_since_the_evaluation_is_not_judged_by_the_one_before(
+    root: Root, model: str, dataset: str
+) -> None:
+    write_receipt(root, Stage.TRAIN, model, dataset)
+    told = rf"trained model {model} on data set {dataset}, .* evaluated r1 on d1"
+    with pytest.raises(InputError, match=rf"{told}; run trainer.evaluate"):
+        run(root, metrics())
+    assert not (root.model("r1") / "gate.json").exists()

@@ -105,6 +105,11 @@ def _check_at_least(least: float, name: str, value: float) -> None:
         raise InputError(f"{name} {value} must be at least {least}, and finite")
 
 
+def _check_share(name: str, value: float) -> None:
+    if not 0.0 <= value < 1.0:
+        raise InputError(f"{name} {value} must be at least 0 and below 1")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ModelConfig:
     """The embedding model.
@@ -150,8 +155,7 @@ class ModelConfig:
             _check_above(0, f"model.{name}", getattr(self, name))
         if self.key_units is not None:
             _check_above(0, "model.key_units", self.key_units)
-        if not 0.0 <= self.dropout < 1.0:
-            raise InputError(f"model.dropout {self.dropout} is not in 0..1")
+        _check_share("model.dropout", self.dropout)
 
     @property
     def is_inner_product(self) -> bool:
@@ -253,8 +257,7 @@ class OptimizerConfig:
             _check_at_least(0, f"optimizer.{name}", getattr(self, name))
         if self.clip_norm is not None:
             _check_above(0, "optimizer.clip_norm", self.clip_norm)
-        if not 0.0 <= self.average < 1.0:
-            raise InputError(f"optimizer.average {self.average} is not in 0..1")
+        _check_share("optimizer.average", self.average)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -342,6 +345,12 @@ class TrainConfig:
         self._check_together()
 
     def _check_together(self) -> None:
+        warmup = self.optimizer.warmup_epochs
+        if warmup > self.max_epochs:
+            raise InputError(
+                f"optimizer.warmup_epochs={warmup} is more than --max_epochs "
+                f"{self.max_epochs}: the learning rate would never be reached"
+            )
         attention = self.model.attention
         if self.input is Input.PICTURES and self.method is Method.CLOSED_FORM:
             raise InputError(

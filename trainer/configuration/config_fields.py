@@ -94,6 +94,36 @@ def as_option(field: str) -> str:
     return f"--set {field}"
 
 
+def as_text(value: Any) -> str:
+    """A field's value as `--set` takes it."""
+    if value is None:
+        return "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check_set_once(settings: Sequence[tuple[str, str]]) -> None:
+    """Refuse two settings of one field, of which one would be without effect.
+
+    Args:
+        settings: fields, each with the option that sets it as a person types it.
+
+    Raises:
+        InputError: naming both options and the field.
+    """
+    typed: dict[str, str] = {}
+    for field, option in settings:
+        if field in typed:
+            raise InputError(
+                f"{typed[field]} and {option} both set {field}; leave one of them out"
+            )
+        typed[field] = option
+
+
+def options_of(changes: Sequence[str]) -> list[tuple[str, str]]:
+    """The fields that values of `--set` set, with the option; see `check_set_once`."""
+    return [(change.partition("=")[0], f"--set {change}") for change in changes]
+
+
 def config_from_dict(fields: Mapping[str, Any]) -> TrainConfig:
     """The inverse of `dataclasses.asdict`.
 

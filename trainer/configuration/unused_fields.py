@@ -15,7 +15,7 @@ from trainer.configuration.config import (
     Objective,
     TrainConfig,
 )
-from trainer.configuration.config_fields import as_option, with_values
+from trainer.configuration.config_fields import as_option, as_text, with_values
 
 _DEFAULT = TrainConfig()
 
@@ -95,7 +95,8 @@ def _idle(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     scale = "margin" if loss.objective is Objective.SOFTMAX else "temperature"
     yield f"loss.objective={loss.objective}", (f"loss.{scale}",)
     if not loss.can_pick:
-        yield f"loss.mined_per_pair={loss.mined_per_pair}", ("loss.pick",)
+        mined = f"loss.mined_per_pair={loss.mined_per_pair}"
+        yield f"loss.negatives={loss.negatives} with {mined}", ("loss.pick",)
     if model.distance is Distance.GLOBAL:
         names = ("attention", "near_regions", "local_units", "key_units", "grid")
         unseen = (*(f"model.{n}" for n in names), "loss.positive_key")
@@ -113,7 +114,7 @@ def _check_unchanged(
     field_of = operator.attrgetter(name)
     for field, value in _changed(name, field_of(config), field_of(than)):
         raise InputError(
-            f"{field}={value} has no effect: {because} does not use it; leave "
+            f"{field}={as_text(value)} has no effect: {because} does not use it; leave "
             f"{as_option(field)} out, or choose another --preset or "
             f"{because.partition('=')[0]}"
         )

@@ -32,7 +32,10 @@ class FeatureReader:
         # Scenes are keyed by their crop, products are not.
         key = next((k for k in self._index if not k.endswith(":product")), None)
         if key is None:
-            raise InputError(f"{self._path} holds no features of a scene")
+            raise InputError(
+                f"{self._path} holds no features of a scene; run "
+                "beam_jobs.extract_features"
+            )
         ((_, record),) = self._read([key])
         return len(record.pooled), *record.regions.shape
 

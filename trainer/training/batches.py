@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from tfrecords_schema.errors import InputError
 from tfrecords_schema.hashing import stable_hash
-from trainer.configuration.config import Negatives, TrainConfig
+from trainer.configuration.config import LossConfig, Negatives, TrainConfig
 from trainer.inputs.pair_table import PairTable
 from trainer.inputs.rows import Rows
 from trainer.pictures.picture_table import PictureTable
@@ -48,6 +48,26 @@ def check_shares(config: TrainConfig, replicas: int) -> None:
         raise InputError(
             f"--batch_size {config.batch_size} cannot be divided by {replicas} "
             "replicas; choose a multiple of their number"
+        )
+
+
+def check_mined(loss: LossConfig, table: PairTable, dataset: str) -> None:
+    """Refuse more negatives a step than any pair has: they would be the same again.
+
+    Args:
+        loss: how many are asked for.
+        table: the train split.
+        dataset: its name, for the message.
+
+    Raises:
+        InputError: naming both numbers.
+    """
+    most = max(len(rows) for rows in table.negatives)
+    if loss.mined_per_pair > most:
+        raise InputError(
+            f"loss.mined_per_pair={loss.mined_per_pair} is more than the {most} that "
+            f"any pair of data set {dataset} has to train on; take fewer, or mine more "
+            "with build_dataset --negatives_per_pair"
         )
 
 

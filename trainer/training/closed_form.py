@@ -14,6 +14,7 @@ from trainer.inputs.pair_table import PairTable
 from trainer.models.linear_model import LinearStyleModel
 from trainer.models.linear_projection import LinearProjection, ProjectionFit, Rows
 from trainer.training.validation import validate
+from trainer.training.watchdogs import check_tells_apart
 
 log = logging.getLogger(__name__)
 
@@ -51,6 +52,9 @@ def fit_model(
 
     Returns:
         The model, and what `history.json` says of it.
+
+    Raises:
+        InputError: the model tells no product from another.
     """
     fit = fit_components(tables["train"], categories, config.projection)
     chosen = config.projection.ridge
@@ -63,12 +67,15 @@ def fit_model(
             "ridge %g: validation loss %.4f, binary accuracy %.4f",
             *dataclasses.astuple(result),
         )
-        found.append((result, model))
-    best, model = max(found, key=lambda item: item[0].validation_binary_accuracy)
+        found.append((result, figures, model))
+    best, figures, model = max(
+        found, key=lambda item: item[0].validation_binary_accuracy
+    )
+    check_tells_apart(figures)
     return model, {
         "epochs": [],
         "best_epoch": None,
-        "ridges": [dataclasses.asdict(result) for result, _ in found],
+        "ridges": [dataclasses.asdict(result) for result, *_ in found],
         "ridge": best.ridge,
         "pairs": len(tables["train"]),
         "dim": model.sizes.embedding_dim,

@@ -144,3 +144,20 @@ def check_collapse(results: Sequence[EpochResult], config: LossConfig) -> None:
             f"{_COLLAPSED_SHARE:.0%} for {_PATIENCE} epochs. Raise --learning_rate, or "
             f"{_SEE_FEATURES}"
         )
+
+
+def check_tells_apart(figures: Validation) -> None:
+    """Look at the figures of a model that was found at once.
+
+    Args:
+        figures: of the validation split.
+
+    Raises:
+        InputError: products are all alike to it.
+    """
+    if figures.at_margin > _COLLAPSED_SHARE:
+        raise InputError(
+            f"the model tells nothing apart: {figures.at_margin:.1%} of validation "
+            f"pairs have the loss of equal distances, above {_COLLAPSED_SHARE:.0%}; "
+            f"{_SEE_FEATURES}"
+        )

@@ -42,6 +42,21 @@ def test_value_that_is_below_zero_or_not_finite_is_refused(
         with_changes(TrainConfig(), [f"{field}={value}"])
 
 
+@pytest.mark.parametrize("value", ["1", "1.5", "-0.1", "nan"])
+@pytest.mark.parametrize("field", ["model.dropout", "optimizer.average"])
+def test_share_that_is_all_or_more_is_refused(field: str, value: str) -> None:
+    told = rf"{field} .*must be at least 0 and below 1"
+    with pytest.raises(InputError, match=told):
+        with_changes(TrainConfig(), [f"{field}={value}"])
+
+
+def test_warm_up_that_outlasts_the_training_is_refused() -> None:
+    told = r"optimizer.warmup_epochs=6.0 .* --max_epochs 5"
+    with pytest.raises(InputError, match=told):
+        with_changes(TrainConfig(), ["optimizer.warmup_epochs=6", "max_epochs=5"])
+    with_changes(TrainConfig(), ["optimizer.warmup_epochs=5", "max_epochs=5"])
+
+
 @pytest.mark.parametrize("field", ZERO_OR_ABOVE)
 def test_zero_is_taken_where_it_means_something(field: str) -> None:
     with_changes(TrainConfig(), [f"{field}=0"])

@@ -24,7 +24,7 @@ NOWHERE = ("--root=/nowhere", "--run_date=2026-11-22")
         ("--seed=3", r"seed=3 .*leave --seed out"),
         ("--set=same_category=2", r"leave --set same_category out"),
         ("--set=model.distance=local", r"model.distance=local .*--set model.distance"),
-        ("--set=loss.cold_negatives=true", r"loss.cold_negatives=True"),
+        ("--set=loss.cold_negatives=true", r"loss.cold_negatives=true has"),
         ("--set=optimizer.average=0.9", r"optimizer.average=0.9"),
     ],
 )
@@ -32,6 +32,30 @@ def test_closed_form_refuses_what_it_does_not_use(option: str, named: str) -> No
     with pytest.raises(InputError, match=named) as refused:
         task.main([*NOWHERE, "--preset=best", option])
     assert "method=closed_form does not use it" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (
+            ("--set=batch_size=32", "--batch_size=16"),
+            r"--batch_size 16 and --set batch_size=32 both set batch_size; leave one",
+        ),
+        (
+            ("--learning_rate=0.1", "--set=optimizer.learning_rate=0.1"),
+            r"both set optimizer.learning_rate",
+        ),
+        (
+            ("--set=loss.margin=0.3", "--set=loss.margin=0.4"),
+            r"--set loss.margin=0.3 and --set loss.margin=0.4 both set loss.margin",
+        ),
+    ],
+)
+def test_field_that_is_set_twice_is_refused(
+    options: tuple[str, str], named: str
+) -> None:
+    with pytest.raises(InputError, match=named):
+        task.main([*NOWHERE, *options])
 
 
 @pytest.mark.parametrize("preset", [p for p in Preset if p is not Preset.BEST])
@@ -55,7 +79,7 @@ def test_training_by_gradient_refuses_a_projection(preset: Preset) -> None:
         (["model.distance=global", "model.grid=4"], r"model.grid=4 .*distance=global"),
         (
             ["model.attention=uniform", "model.near_regions=false"],
-            r"model.near_regions=False .*model.attention=uniform",
+            r"model.near_regions=false has .*model.attention=uniform",
         ),
         (
             ["input=pictures", "pictures.backbone_rate=0.5"],
@@ -64,7 +88,7 @@ def test_training_by_gradient_refuses_a_projection(preset: Preset) -> None:
         (["loss.pick=semi_hard"], r"loss.pick=semi_hard .*loss.mined_per_pair=1 does"),
         (
             ["loss.negatives=mined", "loss.pick=hardest"],
-            r"loss.pick=hardest .*another --preset or loss.mined_per_pair",
+            r"loss.pick=hardest .*another --preset or loss.negatives$",
         ),
     ],
 )

@@ -11,6 +11,7 @@ from etils import epath
 from training_world import CATEGORIES, planted_table
 
 from tfrecords_schema import storage
+from tfrecords_schema.errors import InputError
 from trainer.configuration.config import Method, ProjectionConfig, TrainConfig
 from trainer.configuration.presets import PRESETS, Preset
 from trainer.inputs.pair_table import PairTable
@@ -66,6 +67,16 @@ def test_ridge_that_is_asked_for_is_taken(table: PairTable) -> None:
     )
     _, history = fit_model({"train": table, "validation": table}, CATEGORIES, config)
     assert [row["ridge"] for row in history["ridges"]] == [history["ridge"]] == [0.5]
+
+
+def test_features_that_are_all_alike_are_refused(table: PairTable) -> None:
+    same = dataclasses.replace(
+        table,
+        scenes=np.ones_like(table.scenes),
+        products=np.ones_like(table.products),
+    )
+    with pytest.raises(InputError, match=r"tells nothing apart: 100.0% .*backbone_cos"):
+        fit_model({"train": same, "validation": same}, CATEGORIES, CONFIG)
 
 
 def test_model_has_the_vectors_of_its_projection(

@@ -382,3 +382,15 @@ def test_ridge_of_preset_best_is_in_the_history(tmp_path: Path) -> None:
     tried = {row["ridge"]: row["validation_binary_accuracy"] for row in found["ridges"]}
     assert tried[found["ridge"]] == max(tried.values())
     assert (found["epochs"], receipt.counts["epochs"]) == ([], 0)
+
+
+def test_more_negatives_than_were_mined_are_refused(tmp_path: Path) -> None:
+    root = make_root(tmp_path)
+    told = (
+        rf"loss.mined_per_pair=3 is more than the 2 that .* {DATASET} has .*"
+        "--negatives_per_pair"
+    )
+    with pytest.raises(InputError, match=told):
+        train(root, "--set=loss.mined_per_pair=3")
+    assert not (root.path / "models").exists()
+    train(root, "--set=loss.mined_per_pair=2", "--max_epochs=1")
