@@ -3,7 +3,7 @@
     python -m trainer.gate --root R --run_date D
 
 A model is refused when it is worse than the champion beyond the 95 % interval, or when
-its binary accuracy is below a baseline's or no better than chance. It is judged on
+its binary accuracy is below a baseline's or that of chance to the bit. It is judged on
 pairs of the test split alone. The verdict is a file beside the model, `gate.json`, that
 `trainer.promote` obeys as long as the metrics are those it names; a refusal is a result
 and no failure, so the job ends well either way.
@@ -131,10 +131,10 @@ def _against_record(rows: Rows, main: str, champion: str) -> Check:
 
 def _against_baseline(rows: Rows, main: str, baseline: str) -> Check:
     gap = _row(rows, main, difference_name(baseline))
-    # Level with chance is a model that knows nothing, such as one of constant features.
-    is_chance = baseline == RANDOM and gap.value == 0
-    passed = gap.value >= 0 and not is_chance
-    worse = "no better than" if is_chance else "worse than"
+    # To the bit level with chance is a model for which all products tie.
+    ties = gap.value == 0 and baseline == RANDOM
+    passed = gap.value >= 0 and not ties
+    worse = "no better than" if ties else "worse than"
     relation = "not worse than" if passed else worse
     return Check(
         passed,
@@ -198,7 +198,7 @@ def _evaluated(root: Root, run_date: datetime.date) -> Mapping[str, str]:
 def _check_about(
     evaluation: Mapping[str, Any], outputs: Mapping[str, str], path: epath.Path
 ) -> None:
-    """Refuse metrics that are not of what the run has evaluated, or of known pairs."""
+    """Refuse metrics of other than what the run has evaluated, or of another split."""
     for field, name in (("run_id", "model"), ("dataset", "dataset")):
         if evaluation.get(field) != outputs[name]:
             raise InputError(

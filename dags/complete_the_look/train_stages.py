@@ -77,8 +77,9 @@ def gate(run: Run) -> BaseOperator:
         doc_md="""Decide whether the model may replace the champion.
 
 Succeeds whatever the verdict; `models/<run_id>/gate.json` says why. **If this fails**:
-a metric is missing or no number, or the metrics are another model's. Remove
-`models/<run_id>/metrics.json` and clear from `evaluate`.""",
+a metric is missing or no number, or the metrics are of another model or another split:
+remove `models/<run_id>/metrics.json` and clear from `evaluate`. Or another model has
+been trained for the date since, as by hand: clear from `evaluate`.""",
     )
 
 

@@ -213,7 +213,8 @@ def test_no_receipt_is_left_that_a_nightly_run_would_go_by(
         (["--strategy=hosts"], "--strategy hosts"),
         (["--variants=siamese", "--set=model.grid=3"], "model.grid=3 is finer"),
         (["--variants=grid_14"], "--variants grid_14: the features' regions are 2 × 2"),
-        (["--set=seed=1", "--set=seed=2"], "both set seed"),
+        (["--set=patience=1", "--set=patience=2"], "both set patience"),
+        (["--set=seed=7"], "seed=7 has no effect: .* as --seeds says"),
         (["--variants=siamese", "--set=projection.dim=9"], "projection.dim=9 has no"),
         (
             [

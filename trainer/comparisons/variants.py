@@ -161,6 +161,11 @@ def check_all_have_effect(variants: Sequence[Variant], common: Sequence[str]) ->
     """
     configs = [variant.changed(common) for variant in variants]
     for change in common:
+        if change.partition("=")[0] == "seed":
+            raise InputError(
+                f"--set {change} has no effect: a comparison trains every variant with "
+                "as many seeds as --seeds says, from 0 on; leave it out"
+            )
         check_some_use(change, configs)
 
 

@@ -96,7 +96,7 @@ def _idle(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
     yield f"loss.objective={loss.objective}", (f"loss.{scale}",)
     if not loss.can_pick:
         mined = f"loss.mined_per_pair={loss.mined_per_pair}"
-        yield f"loss.negatives={loss.negatives} with {mined}", ("loss.pick",)
+        yield f"loss.negatives={loss.negatives} and {mined}", ("loss.pick",)
     if model.distance is Distance.GLOBAL:
         names = ("attention", "near_regions", "local_units", "key_units", "grid")
         unseen = (*(f"model.{n}" for n in names), "loss.positive_key")
@@ -112,11 +112,11 @@ def _check_unchanged(
     name: str, config: TrainConfig, than: TrainConfig, *, because: str
 ) -> None:
     field_of = operator.attrgetter(name)
+    others = ["--preset", *(part.partition("=")[0] for part in because.split(" and "))]
     for field, value in _changed(name, field_of(config), field_of(than)):
         raise InputError(
             f"{field}={as_text(value)} has no effect: {because} does not use it; leave "
-            f"{as_option(field)} out, or choose another --preset or "
-            f"{because.partition('=')[0]}"
+            f"{as_option(field)} out, or choose another {' or '.join(others)}"
         )
 
 

@@ -66,8 +66,9 @@ def check_mined(loss: LossConfig, table: PairTable, dataset: str) -> None:
     if loss.mined_per_pair > most:
         raise InputError(
             f"loss.mined_per_pair={loss.mined_per_pair} is more than the {most} that "
-            f"any pair of data set {dataset} has to train on; take fewer, or mine more "
-            "with build_dataset --negatives_per_pair"
+            f"any pair of data set {dataset} has to train on; take fewer, or have "
+            "more: build_dataset --negatives_per_pair, or "
+            "--set loss.cold_negatives=true"
         )
 
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfrecords_schema.errors import InputError
 from trainer.configuration.config import TrainConfig
-from trainer.configuration.config_fields import as_option
+from trainer.configuration.config_fields import as_option, as_text
 
 _KEY = "config/.ATTRIBUTES/VARIABLE_VALUE"
 """TensorFlow's name for what `TrainState` has its checkpoint hold as `config`."""
@@ -68,10 +68,4 @@ def _walk(prefix: str, values: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
         if isinstance(value, dict):
             yield from _walk(f"{prefix}{name}.", value)
         else:
-            yield f"{prefix}{name}", _as_set(value)
-
-
-def _as_set(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return str(value).lower()
-    return str(value)
+            yield f"{prefix}{name}", as_text(value)

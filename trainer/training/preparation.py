@@ -25,6 +25,7 @@ from trainer.models.picture_backbone import PictureBackbone
 from trainer.models.picture_export import backbone_file
 from trainer.models.picture_model import PictureModel
 from trainer.pictures.picture_table import PictureStore
+from trainer.training.batches import check_mined
 
 MODEL_NAME = "style"
 """Keras counts models of a process: the same one would have another name in another."""
@@ -61,8 +62,9 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
         scratch: an existing folder for what is mapped to files.
 
     Raises:
-        InputError: a split is empty, features or pictures are missing, or features are
-            of a coarser grid than the model.
+        InputError: a split is empty, features or pictures are missing, features are of
+            a coarser grid than the model, or no pair has as many negatives as a step is
+            to take.
     """
     if config.input is Input.PICTURES:
         store = PictureStore(sources.root.image_store)
@@ -77,6 +79,7 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
             )
             for split in SPLITS
         }
+        check_mined(config.loss, tables[Split.TRAIN.value], sources.dataset.name)
         if config.pictures.keep_maps:
             return keep_maps(tables, _keeper(config, sources))
         return tables
@@ -84,7 +87,7 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
     if config.method is Method.GRADIENT:
         _, n_regions, _ = reader.dims
         check_grid(n_regions, config.model.grid)
-    return {
+    tables = {
         split.value: read_pairs(
             sources.dataset,
             split,
@@ -96,6 +99,8 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
         )
         for split in SPLITS
     }
+    check_mined(config.loss, tables[Split.TRAIN.value], sources.dataset.name)
+    return tables
 
 
 def _keeper(config: TrainConfig, sources: Sources) -> MapKeeper:

@@ -32,7 +32,7 @@ from trainer.monitoring.showcase import read_showcase
 from trainer.monitoring.validation_views import ValidationViews
 from trainer.pictures.pictures import PREPROCESSING
 from trainer.training.backend import check_backend
-from trainer.training.batches import check_mined, check_shares
+from trainer.training.batches import check_shares
 from trainer.training.closed_form import fit_model
 from trainer.training.loop import WINDOW, Places, train
 from trainer.training.preparation import Sources, Tables, read_tables, untrained_model
@@ -139,8 +139,6 @@ def _train_into(
     goes_on = tf.train.latest_checkpoint(str(folder / CHECKPOINTS)) is not None
     with tempfile.TemporaryDirectory(prefix="training-") as scratch:
         tables = read_tables(config, sources, scratch=Path(scratch))
-        if config.method is Method.GRADIENT:
-            check_mined(config.loss, tables[Split.TRAIN.value], dataset.name)
         counts = {f"pairs_{name}": len(table) for name, table in tables.items()}
         log.info("training on %s in %d categories", counts, len(categories))
         model: Trainable

@@ -159,5 +159,6 @@ def check_tells_apart(figures: Validation) -> None:
         raise InputError(
             f"the model tells nothing apart: {figures.at_margin:.1%} of validation "
             f"pairs have the loss of equal distances, above {_COLLAPSED_SHARE:.0%}; "
-            f"{_SEE_FEATURES}"
+            "see whether there is more than one pair to train on, and whether the "
+            "features say anything: the baseline backbone_cosine"
         )

@@ -246,5 +246,7 @@ def test_store_without_a_scene_is_an_error(
     root = Root.of(str(tmp_path / "other"))
     if records:
         write_features(root, records)
-    with pytest.raises(InputError, match="no features of a scene"):
+    with pytest.raises(
+        InputError, match=r"no features of a scene; run beam_jobs.extract_f"
+    ):
         FeatureReader(root.feature_store(BACKBONE)).pooled([SCENES[0]])
