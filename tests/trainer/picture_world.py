@@ -161,8 +161,9 @@ def extract(root: Root) -> None:
 
 
 def train(root: Root, *changes: str, preset: str = "paper") -> Receipt:
-    """Run the training job."""
-    options = [f"--set={change}" for change in (*SIZES, *changes)]
+    """Run the training job; of several changes of one field the last counts."""
+    last = {change.partition("=")[0]: change for change in (*SIZES, *changes)}
+    options = [f"--set={change}" for change in last.values()]
     task.main(
         ["--root", str(root.path), "--run_date", DATE, "--preset", preset, *options]
     )
