@@ -184,12 +184,7 @@ def _that_can_train(
         if variant is REFERENCE:
             check_grid(n_regions, grid)
         if grid is not None and grid > side:
-            left_out[variant.name] = reason = (
-                f"the features' regions are {side} × {side}"
-            )
-            log.warning(
-                "%s, seed %d, is left out: %s", variant.name, config.seed, reason
-            )
+            left_out[variant.name] = f"the features' regions are {side} × {side}"
         else:
             fitting.append((variant, config))
     return fitting, left_out
@@ -198,13 +193,13 @@ def _that_can_train(
 def _check_some_left(
     configs: Sequence[Configured], left_out: Mapping[str, str]
 ) -> None:
-    """Refuse to measure the reference alone where others were asked for."""
+    """Say what is left out, and refuse to measure the reference alone for that."""
+    for name, reason in left_out.items():
+        log.warning("%s is left out: %s", name, reason)
     if left_out and all(variant is REFERENCE for variant, _ in configs):
-        names, reasons = ",".join(left_out), dict.fromkeys(left_out.values())
         raise InputError(
-            f"--variants {names}: {'; '.join(reasons)}, "
-            "so that there is none to compare; extract features of a finer --grid, or "
-            "choose others"
+            f"--variants {','.join(left_out)}: {reason}, so that there is none to "
+            "compare; extract features of a finer --grid, or choose others"
         )
 
 

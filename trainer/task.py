@@ -129,14 +129,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(preset: Preset, arguments: argparse.Namespace) -> TrainConfig:
-    own = {
-        name: (field, getattr(arguments, name))
-        for name, (_, field, _) in _OPTIONS.items()
-        if getattr(arguments, name) is not None
-    }
-    named = [(field, f"--{name} {value}") for name, (field, value) in own.items()]
+    named, changes = [], []
+    for name, (_, field, _) in _OPTIONS.items():
+        value = getattr(arguments, name)
+        if value is not None:
+            named.append((field, f"--{name} {value}"))
+            changes.append(f"{field}={value}")
     check_set_once([*named, *options_of(arguments.set)])
-    changes = [f"{field}={value}" for field, value in own.values()]
     config = with_changes(PRESETS[preset], [*changes, *arguments.set])
     check_method(config, preset)
     check_all_used(config, PRESETS[preset])

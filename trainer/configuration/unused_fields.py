@@ -17,9 +17,11 @@ from trainer.configuration.config import (
 )
 from trainer.configuration.config_fields import as_option, as_text, with_values
 
+_Names = tuple[str, ...]
+
 _DEFAULT = TrainConfig()
 
-_UNUSED: dict[Method, tuple[str, ...]] = {
+_UNUSED: dict[Method, _Names] = {
     Method.GRADIENT: ("projection",),
     # It draws no number, takes no step and has no negatives: scenes and products of
     # pairs are all that it looks at. `loss` is in a figure of its history alone.
@@ -47,10 +49,10 @@ def check_all_used(config: TrainConfig, preset: TrainConfig = _DEFAULT) -> None:
         InputError: a field is set that the training does not use; naming it and why.
     """
     for name in _UNUSED[config.method]:
-        _check_unchanged(name, config, _DEFAULT, because=f"method={config.method}")
-    for choice, names in _idle(config):
+        _check_unchanged(name, config, _DEFAULT, because=(f"method={config.method}",))
+    for choices, names in _idle(config):
         for name in names:
-            _check_unchanged(name, config, preset, because=choice)
+            _check_unchanged(name, config, preset, because=choices)
 
 
 def check_some_use(change: str, configs: Sequence[TrainConfig]) -> None:
@@ -74,49 +76,50 @@ def check_some_use(change: str, configs: Sequence[TrainConfig]) -> None:
 
 
 def _why_unused(field: str, config: TrainConfig) -> str | None:
-    """Which choice leaves a field without effect; None where none does."""
-    for choice, names in _unused(config):
+    """Which choices leave a field without effect; None where none do."""
+    for choices, names in _unused(config):
         if any(field == name or field.startswith(f"{name}.") for name in names):
-            return choice
+            return " and ".join(choices)
     return None
 
 
-def _unused(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Fields without effect, after the value of another field that leaves them so."""
-    yield f"method={config.method}", _UNUSED[config.method]
+def _unused(config: TrainConfig) -> Iterator[tuple[_Names, _Names]]:
+    """Fields without effect, after the values of others that leave them so."""
+    yield (f"method={config.method}",), _UNUSED[config.method]
     yield from _idle(config)
 
 
-def _idle(config: TrainConfig) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Fields that another field's value leaves without effect, after that value."""
+def _idle(config: TrainConfig) -> Iterator[tuple[_Names, _Names]]:
+    """Those that go by other values than the method; see `_unused`."""
     if config.method is not Method.GRADIENT:
         return
     model, loss = config.model, config.loss
     scale = "margin" if loss.objective is Objective.SOFTMAX else "temperature"
-    yield f"loss.objective={loss.objective}", (f"loss.{scale}",)
+    yield (f"loss.objective={loss.objective}",), (f"loss.{scale}",)
     if not loss.can_pick:
         mined = f"loss.mined_per_pair={loss.mined_per_pair}"
-        yield f"loss.negatives={loss.negatives} and {mined}", ("loss.pick",)
+        yield (f"loss.negatives={loss.negatives}", mined), ("loss.pick",)
     if model.distance is Distance.GLOBAL:
         names = ("attention", "near_regions", "local_units", "key_units", "grid")
         unseen = (*(f"model.{n}" for n in names), "loss.positive_key")
-        yield f"model.distance={model.distance}", unseen
+        yield (f"model.distance={model.distance}",), unseen
     elif model.attention is Attention.UNIFORM:
         keys = ("model.near_regions", "model.key_units")
-        yield f"model.attention={model.attention}", keys
+        yield (f"model.attention={model.attention}",), keys
     if not config.pictures.trainable_stages:
-        yield "pictures.trainable_stages=0", ("pictures.backbone_rate",)
+        yield ("pictures.trainable_stages=0",), ("pictures.backbone_rate",)
 
 
 def _check_unchanged(
-    name: str, config: TrainConfig, than: TrainConfig, *, because: str
+    name: str, config: TrainConfig, than: TrainConfig, *, because: _Names
 ) -> None:
     field_of = operator.attrgetter(name)
-    others = ["--preset", *(part.partition("=")[0] for part in because.split(" and "))]
+    others = ["--preset", *(choice.partition("=")[0] for choice in because)]
     for field, value in _changed(name, field_of(config), field_of(than)):
         raise InputError(
-            f"{field}={as_text(value)} has no effect: {because} does not use it; leave "
-            f"{as_option(field)} out, or choose another {' or '.join(others)}"
+            f"{field}={as_text(value)} has no effect: {' and '.join(because)} does "
+            f"not use it; leave {as_option(field)} out, or choose another "
+            f"{' or '.join(others)}"
         )
 
 

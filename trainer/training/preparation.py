@@ -79,15 +79,21 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
             )
             for split in SPLITS
         }
-        check_mined(config.loss, tables[Split.TRAIN.value], sources.dataset.name)
-        if config.pictures.keep_maps:
-            return keep_maps(tables, _keeper(config, sources))
-        return tables
+    else:
+        tables = _read_features(config, sources, scratch)
+    # Before maps are kept, which takes hours.
+    check_mined(config.loss, tables[Split.TRAIN.value], sources.dataset.name)
+    if config.pictures.keep_maps:
+        return keep_maps(tables, _keeper(config, sources))
+    return tables
+
+
+def _read_features(config: TrainConfig, sources: Sources, scratch: Path) -> Tables:
     reader = FeatureReader(sources.root.feature_store(sources.features))
     if config.method is Method.GRADIENT:
         _, n_regions, _ = reader.dims
         check_grid(n_regions, config.model.grid)
-    tables = {
+    return {
         split.value: read_pairs(
             sources.dataset,
             split,
@@ -99,8 +105,6 @@ def read_tables(config: TrainConfig, sources: Sources, *, scratch: Path) -> Tabl
         )
         for split in SPLITS
     }
-    check_mined(config.loss, tables[Split.TRAIN.value], sources.dataset.name)
-    return tables
 
 
 def _keeper(config: TrainConfig, sources: Sources) -> MapKeeper:

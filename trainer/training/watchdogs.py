@@ -159,6 +159,5 @@ def check_tells_apart(figures: Validation) -> None:
         raise InputError(
             f"the model tells nothing apart: {figures.at_margin:.1%} of validation "
             f"pairs have the loss of equal distances, above {_COLLAPSED_SHARE:.0%}; "
-            "see whether there is more than one pair to train on, and whether the "
-            "features say anything: the baseline backbone_cosine"
+            f"see whether there is more than one pair to train on, or {_SEE_FEATURES}"
         )
